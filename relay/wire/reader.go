@@ -1,0 +1,180 @@
+package wire
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// Errors of a Reader. Each ends the session with code protocol, but for ErrUnsupported, which
+// ends it with unsupported.
+var (
+	// ErrMalformed: a varint is longer than ten bytes, or a body does not parse.
+	ErrMalformed = errors.New("malformed")
+	// ErrTooLarge: a frame is longer than its type allows.
+	ErrTooLarge = errors.New("too large")
+	// ErrUnsupported: a frame of an even type that this version does not know.
+	ErrUnsupported = errors.New("unsupported frame")
+)
+
+// A Frame is one frame as it was read.
+type Frame struct {
+	Type Type
+	Ref  uint64
+	Body []byte
+	// Skipped says that a Publish was longer than its bound: its body was passed over.
+	Skipped bool
+}
+
+// Sizes of a Reader's buffer, in bytes. It begins small, because most sessions rest; it grows
+// while input comes faster than it is read, and shrinks at rest.
+const (
+	smallBuffer = 512
+	largeBuffer = 16 << 10
+)
+
+// A Reader reads frames from a stream. Its memory is bounded by the longest frame allowed.
+// Not for concurrent use.
+type Reader struct {
+	r   io.Reader
+	buf []byte // buf[pos:end] was read and not yet returned
+	pos int
+	end int
+}
+
+// NewReader returns a Reader on r.
+func NewReader(r io.Reader) *Reader { return &Reader{r: r} }
+
+// Buffered reports how many bytes were read and not yet returned as frames.
+func (r *Reader) Buffered() int { return r.end - r.pos }
+
+// Next returns the next frame; its body is valid until the next call. Unknown frames of odd
+// type are skipped. At the end of the stream between two frames it returns io.EOF, within a
+// frame io.ErrUnexpectedEOF.
+func (r *Reader) Next() (Frame, error) {
+	for {
+		f, err := r.next()
+		if err != nil || f.Type.Known() {
+			return f, err
+		}
+	}
+}
+
+func (r *Reader) next() (Frame, error) {
+	var f Frame
+	var head [3]uint64
+	for {
+		n, err := parseHeader(r.buf[r.pos:r.end], &head)
+		if err != nil {
+			return f, err
+		}
+		if n > 0 {
+			r.pos += n
+			break
+		}
+		if err := r.fill(0); err != nil {
+			if err == io.EOF && r.pos < r.end {
+				err = io.ErrUnexpectedEOF
+			}
+			return f, err
+		}
+	}
+	f.Type, f.Ref = Type(head[0]), head[1]
+	if f.Ref > MaxRef {
+		return f, fmt.Errorf("%w: ref %d is not below 2^53", ErrMalformed, f.Ref)
+	}
+	if !f.Type.Known() && f.Type.MustKnow() {
+		return f, fmt.Errorf("%w: %v", ErrUnsupported, f.Type)
+	}
+	if bound := uint64(f.Type.Bound()); head[2] > bound {
+		if f.Type != TypePublish || head[2] > MaxSkip {
+			return f, fmt.Errorf("%w: %v of %d bytes; at most %d", ErrTooLarge, f.Type, head[2], bound)
+		}
+		f.Skipped = true
+		return f, r.skip(int(head[2]))
+	}
+	size := int(head[2])
+	for r.end-r.pos < size {
+		if err := r.fill(size); err != nil {
+			if err == io.EOF {
+				err = io.ErrUnexpectedEOF
+			}
+			return f, err
+		}
+	}
+	f.Body = r.buf[r.pos : r.pos+size : r.pos+size]
+	r.pos += size
+	return f, nil
+}
+
+// parseHeader parses three varints into head and returns their length, or 0 if b ends before.
+func parseHeader(b []byte, head *[3]uint64) (int, error) {
+	n := 0
+	for i := range head {
+		v, k := binary.Uvarint(b[n:])
+		if k == 0 && len(b)-n < binary.MaxVarintLen64 {
+			return 0, nil
+		}
+		if k <= 0 {
+			return 0, fmt.Errorf("%w: varint of more than 64 bits in a frame's header", ErrMalformed)
+		}
+		head[i], n = v, n+k
+	}
+	return n, nil
+}
+
+// fill reads once more, with room for at least need bytes from pos on.
+func (r *Reader) fill(need int) error {
+	if r.pos == r.end {
+		if len(r.buf) > largeBuffer {
+			r.buf = nil // grown for one large frame
+		}
+		r.pos, r.end = 0, 0
+	}
+	want := max(need, r.end-r.pos+MaxHeaderLen, smallBuffer)
+	if len(r.buf)-r.pos < want {
+		dst := r.buf
+		if len(dst) < want {
+			dst = make([]byte, want)
+		}
+		r.end = copy(dst, r.buf[r.pos:r.end])
+		r.buf, r.pos = dst, 0
+	}
+	n, err := r.r.Read(r.buf[r.end:])
+	r.end += n
+	if n > 0 {
+		if r.end == len(r.buf) && len(r.buf) < largeBuffer && need <= len(r.buf) {
+			r.grow(largeBuffer) // input comes faster than it is read
+		}
+		return nil
+	}
+	if err == nil {
+		err = io.ErrNoProgress
+	}
+	return err
+}
+
+func (r *Reader) grow(size int) {
+	buf := make([]byte, size)
+	r.end = copy(buf, r.buf[r.pos:r.end])
+	r.buf, r.pos = buf, 0
+}
+
+// skip passes over n bytes.
+func (r *Reader) skip(n int) error {
+	for n > 0 {
+		if have := min(n, r.end-r.pos); have > 0 {
+			r.pos += have
+			n -= have
+			continue
+		}
+		if err := r.fill(0); err != nil {
+			if err == io.EOF {
+				err = io.ErrUnexpectedEOF
+			}
+			return err
+		}
+	}
+	return nil
+}
