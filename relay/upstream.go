@@ -21,18 +21,25 @@ type Upstream interface {
 	// AnswerWithin, never from inside Publish; p.Body is lent until then. answer must not
 	// block. An End with code Done means that the message stands at the position.
 	Publish(p Publication, answer func(at Position, end End)) error
-	// Subscribe opens a subscription; a refusal is its first frame. wake is called once after
-	// each Next that returned less than it was allowed, as soon as there is more; and once
-	// after Subscribe, when the first frame is there. It must not block, may come from inside
-	// the Upstream's own locks, and must not call Next or Close itself.
+	// Subscribe opens a subscription; a refusal is its first frame. wake is called once when
+	// the first frame is there, which may be before Subscribe returns, and once after each
+	// Next that returned less than it was allowed, as soon as there is more. It must not block
+	// and must not call Next or Close; it may come from inside the Upstream's own locks.
 	Subscribe(r SubscribeRequest, wake func()) Subscription
 }
 
 // A Subscription is pulled. Calls are serial.
+//
+// The first frame is an OK or an End. Nothing follows an End without a Deadline. An End with
+// one only announces: the subscription goes on, for that long, and a last End follows.
 type Subscription interface {
-	// Next appends frames up to about maxBytes of bodies (at least one frame, if there is
-	// one), lent until the next call of Next or Close. The first frame is an OK or an End;
-	// nothing follows an End.
+	// Next appends frames until the lengths of their bodies add up to maxBytes or more (so
+	// it may exceed maxBytes by a part of one message), or there are no more; what it appends
+	// is lent until the next call of Next or Close.
+	//
+	// If the bodies add up to less than maxBytes, that was all: wake comes when there is more,
+	// at once if there already is. If they reach maxBytes, no wake comes: call Next again.
+	// After the last End no wake comes either. A wake too many does no harm.
 	Next(dst []Frame, maxBytes int) []Frame
 	// Close ends the subscription and what is lent. wake may still come once.
 	Close()
@@ -154,7 +161,7 @@ func (s State) String() string {
 type End struct {
 	Code       Code
 	RetryAfter time.Duration // 0: the code's own rule
-	Deadline   time.Duration // served for so long: open the successor first; 0: ended now
+	Deadline   time.Duration // announced: served for so long, open the successor first; 0: ended
 	Detail     string        // for a person; at most 512 B
 	Hint       Hint
 }

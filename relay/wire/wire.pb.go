@@ -236,6 +236,7 @@ type Hello struct {
 	Token         string                 `protobuf:"bytes,4,opt,name=token,proto3" json:"token,omitempty"`                              // at most 16 KiB; empty on a session with a client certificate
 	Lanes         uint32                 `protobuf:"varint,5,opt,name=lanes,proto3" json:"lanes,omitempty"`                             // streams of their own that the client takes; 0: none
 	Agent         string                 `protobuf:"bytes,6,opt,name=agent,proto3" json:"agent,omitempty"`                              // name and version of the client, for the operator; at most 128 B
+	Streams       uint32                 `protobuf:"varint,7,opt,name=streams,proto3" json:"streams,omitempty"`                         // request streams beyond the first that the client may open
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -310,6 +311,13 @@ func (x *Hello) GetAgent() string {
 		return x.Agent
 	}
 	return ""
+}
+
+func (x *Hello) GetStreams() uint32 {
+	if x != nil {
+		return x.Streams
+	}
+	return 0
 }
 
 // Welcome answers Hello.
@@ -1293,7 +1301,7 @@ var File_wire_proto protoreflect.FileDescriptor
 const file_wire_proto_rawDesc = "" +
 	"\n" +
 	"\n" +
-	"wire.proto\x12\vmeridian.v1\"\xa7\x01\n" +
+	"wire.proto\x12\vmeridian.v1\"\xc1\x01\n" +
 	"\x05Hello\x12\x1f\n" +
 	"\vversion_min\x18\x01 \x01(\rR\n" +
 	"versionMin\x12\x1f\n" +
@@ -1302,7 +1310,8 @@ const file_wire_proto_rawDesc = "" +
 	"\bfeatures\x18\x03 \x01(\x04R\bfeatures\x12\x14\n" +
 	"\x05token\x18\x04 \x01(\tR\x05token\x12\x14\n" +
 	"\x05lanes\x18\x05 \x01(\rR\x05lanes\x12\x14\n" +
-	"\x05agent\x18\x06 \x01(\tR\x05agent\"\xdc\x01\n" +
+	"\x05agent\x18\x06 \x01(\tR\x05agent\x12\x18\n" +
+	"\astreams\x18\a \x01(\rR\astreams\"\xdc\x01\n" +
 	"\aWelcome\x12\x18\n" +
 	"\asession\x18\x01 \x01(\tR\asession\x12\x12\n" +
 	"\x04edge\x18\x02 \x01(\tR\x04edge\x12\x16\n" +
