@@ -3,8 +3,10 @@ package wire
 import (
 	"encoding/binary"
 	"fmt"
+	"strings"
 
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
 // AppendHeader appends the three varints before a body of n bytes.
@@ -19,15 +21,50 @@ func AppendFrame(b []byte, t Type, ref uint64, body []byte) []byte {
 	return append(AppendHeader(b, t, ref, len(body)), body...)
 }
 
-// AppendProto appends a frame with the protobuf body given. It panics only if m cannot be
-// marshalled, which a message of wire.proto with valid UTF-8 always can.
+// AppendProto appends a frame with the protobuf body given. Text in m that is not UTF-8, which
+// no decoder would take, is mended in m with U+FFFD; names are to be checked before.
 func AppendProto(b []byte, t Type, ref uint64, m proto.Message) []byte {
-	b = AppendHeader(b, t, ref, proto.Size(m))
-	out, err := proto.MarshalOptions{Deterministic: true, UseCachedSize: true}.MarshalAppend(b, m)
-	if err != nil {
-		panic(fmt.Sprintf("wire: marshal %v: %v", t, err))
+	out, err := appendProto(b, t, ref, m)
+	if err == nil {
+		return out
+	}
+	mendText(m.ProtoReflect())
+	if out, err = appendProto(b, t, ref, m); err != nil {
+		panic(fmt.Sprintf("wire: marshal %v: %v", t, err)) // no message of wire.proto has another way to fail
 	}
 	return out
+}
+
+func appendProto(b []byte, t Type, ref uint64, m proto.Message) ([]byte, error) {
+	b = AppendHeader(b, t, ref, proto.Size(m))
+	return proto.MarshalOptions{Deterministic: true, UseCachedSize: true}.MarshalAppend(b, m)
+}
+
+// mendText replaces what is not UTF-8 in the text of m and of the messages in it.
+func mendText(m protoreflect.Message) {
+	mend := func(v protoreflect.Value) protoreflect.Value {
+		return protoreflect.ValueOfString(strings.ToValidUTF8(v.String(), "\uFFFD"))
+	}
+	m.Range(func(fd protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+		switch {
+		case fd.IsMap():
+			mended := m.NewField(fd).Map()
+			v.Map().Range(func(k protoreflect.MapKey, v protoreflect.Value) bool {
+				mended.Set(mend(k.Value()).MapKey(), mend(v))
+				return true
+			})
+			m.Set(fd, protoreflect.ValueOfMap(mended))
+		case fd.IsList():
+			for i := range v.List().Len() {
+				v.List().Set(i, mend(v.List().Get(i)))
+			}
+		case fd.Kind() == protoreflect.MessageKind:
+			mendText(v.Message())
+		case fd.Kind() == protoreflect.StringKind:
+			m.Set(fd, mend(v))
+		}
+		return true
+	})
 }
 
 // AppendMessageHeader appends what stands before a message's body of n bytes: the frame's

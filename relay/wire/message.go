@@ -7,25 +7,28 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// Field numbers of Message.
+// Fields of Message.
 const (
-	messagePayload     = 1
-	messageKey         = 2
-	messageHeaders     = 3
-	messageContentType = 4
-	messagePublisher   = 14
-	messageTime        = 15
+	messagePayload     = 1<<3 | bytesType
+	messageKey         = 2<<3 | bytesType
+	messageHeaders     = 3<<3 | bytesType
+	messageContentType = 4<<3 | bytesType
+	messagePublisher   = 14<<3 | bytesType
+	messageTime        = 15<<3 | varintType
+
+	headerName  = 1<<3 | bytesType
+	headerValue = 2<<3 | bytesType
 )
 
 // Key returns the key of a Message body, a part of it; nil if it has none.
 func Key(body []byte) []byte {
 	var key []byte
 	for len(body) > 0 {
-		num, _, b, n := field(body)
+		t, _, b, n := field(body)
 		if n < 0 {
 			return key
 		}
-		if num == messageKey {
+		if t == messageKey {
 			key = b
 		}
 		body = body[n:]
@@ -37,82 +40,100 @@ func Key(body []byte) []byte {
 type MessageSize struct {
 	Payload int
 	Key     int
-	Headers int // names, values and content type
+	// Headers are all other fields as they are encoded: headers, content type, and fields that
+	// this version does not know. So the three bound the whole body.
+	Headers int
 }
 
-// CheckPublished measures the body of a Publish and refuses one that is malformed, has text
-// that is not UTF-8, or sets what only the home may set.
+// CheckPublished measures the body of a Publish. It refuses with ErrMalformed what does not
+// parse, repeats payload or key, has text that is not UTF-8, or sets what only the home may
+// set; with ErrTooLarge what is beyond MaxPayload, MaxKey or MaxHeaders. A body that passes
+// fits, stamped, into a Message frame.
 func CheckPublished(body []byte) (MessageSize, error) {
 	var s MessageSize
+	var payload, key bool
 	for len(body) > 0 {
-		num, _, b, n := field(body)
+		t, _, b, n := field(body)
 		if n < 0 {
 			return s, fmt.Errorf("%w: message", ErrMalformed)
 		}
 		body = body[n:]
-		switch num {
+		switch t {
 		case messagePayload:
-			s.Payload = len(b)
+			if payload {
+				return s, fmt.Errorf("%w: second payload", ErrMalformed)
+			}
+			payload, s.Payload = true, len(b)
+			continue
 		case messageKey:
+			if key {
+				return s, fmt.Errorf("%w: second key", ErrMalformed)
+			}
 			if !utf8.Valid(b) {
 				return s, fmt.Errorf("%w: key is not UTF-8", ErrMalformed)
 			}
-			s.Key = len(b)
+			key, s.Key = true, len(b)
+			continue
 		case messageHeaders:
-			size, err := headerSize(b)
-			if err != nil {
+			if err := checkHeader(b); err != nil {
 				return s, err
 			}
-			s.Headers += size
 		case messageContentType:
 			if !utf8.Valid(b) {
 				return s, fmt.Errorf("%w: content type is not UTF-8", ErrMalformed)
 			}
-			s.Headers += len(b)
 		case messagePublisher, messageTime:
 			return s, fmt.Errorf("%w: publisher and time are the home's to set", ErrMalformed)
 		}
+		s.Headers += n
+	}
+	switch {
+	case s.Payload > MaxPayload:
+		return s, fmt.Errorf("%w: payload of %d bytes; at most %d", ErrTooLarge, s.Payload, MaxPayload)
+	case s.Key > MaxKey:
+		return s, fmt.Errorf("%w: key of %d bytes; at most %d", ErrTooLarge, s.Key, MaxKey)
+	case s.Headers > MaxHeaders:
+		return s, fmt.Errorf("%w: headers of %d bytes; at most %d", ErrTooLarge, s.Headers, MaxHeaders)
 	}
 	return s, nil
 }
 
-func headerSize(entry []byte) (int, error) {
-	size := 0
+// checkHeader refuses a header entry that a protobuf decoder would refuse.
+func checkHeader(entry []byte) error {
 	for len(entry) > 0 {
-		_, _, b, n := field(entry)
+		t, _, b, n := field(entry)
 		if n < 0 {
-			return 0, fmt.Errorf("%w: header", ErrMalformed)
+			return fmt.Errorf("%w: header", ErrMalformed)
 		}
-		if !utf8.Valid(b) {
-			return 0, fmt.Errorf("%w: header is not UTF-8", ErrMalformed)
+		if (t == headerName || t == headerValue) && !utf8.Valid(b) {
+			return fmt.Errorf("%w: header is not UTF-8", ErrMalformed)
 		}
-		size += len(b)
 		entry = entry[n:]
 	}
-	return size, nil
+	return nil
 }
 
-// AppendStamp appends publisher and time to a Message body, as the home does.
+// AppendStamp appends publisher (at most MaxSubject bytes of UTF-8) and time to a Message body,
+// as the home does.
 func AppendStamp(body []byte, publisher string, timeMS uint64) []byte {
 	if publisher != "" {
-		body = protowire.AppendTag(body, messagePublisher, protowire.BytesType)
-		body = protowire.AppendString(body, publisher)
+		body = protowire.AppendString(append(body, byte(messagePublisher)), publisher)
 	}
 	return appendVarint(body, messageTime, timeMS)
 }
 
 // TimeMS returns the time of a Message body, Unix milliseconds; 0 if it has none.
 func TimeMS(body []byte) uint64 {
-	var t uint64
+	var ms uint64
 	for len(body) > 0 {
-		num, v, _, n := field(body)
+		t, v, _, n := field(body)
 		if n < 0 {
-			return t
+			return ms
 		}
-		if num == messageTime {
-			t = v
+		if t == messageTime {
+			ms = v
 		}
 		body = body[n:]
 	}
-	return t
+	return ms
 }

@@ -12,7 +12,7 @@ import (
 var (
 	// ErrMalformed: a varint is longer than ten bytes, or a body does not parse.
 	ErrMalformed = errors.New("malformed")
-	// ErrTooLarge: a frame is longer than its type allows.
+	// ErrTooLarge: a frame, payload, key or header is longer than allowed.
 	ErrTooLarge = errors.New("too large")
 	// ErrUnsupported: a frame of an even type that this version does not know.
 	ErrUnsupported = errors.New("unsupported frame")
@@ -27,24 +27,37 @@ type Frame struct {
 	Skipped bool
 }
 
-// Sizes of a Reader's buffer, in bytes. It begins small, because most sessions rest; it grows
-// while input comes faster than it is read, and shrinks at rest.
+// Sizes of a Reader's buffer, in bytes. It begins small, because most sessions rest. It doubles
+// while input fills it, up to largeBuffer, and beyond only for a longer frame, and then no
+// faster than that frame's bytes come: a length that is only claimed costs nothing. It halves
+// after idleReads reads in a row that used less than a quarter of it.
 const (
 	smallBuffer = 512
 	largeBuffer = 16 << 10
+	idleReads   = 16
 )
 
-// A Reader reads frames from a stream. Its memory is bounded by the longest frame allowed.
-// Not for concurrent use.
+// emptyReads is how many reads in a row may return neither bytes nor an error.
+const emptyReads = 100
+
+// A Reader reads frames from a stream. Its memory is at most twice what a frame's peer has sent
+// of it, and largeBuffer. Not for concurrent use.
 type Reader struct {
-	r   io.Reader
-	buf []byte // buf[pos:end] was read and not yet returned
-	pos int
-	end int
+	r     io.Reader
+	limit int
+	buf   []byte // buf[pos:end] was read and not yet returned
+	pos   int
+	end   int
+	idle  int // reads in a row that used little of buf
 }
 
 // NewReader returns a Reader on r.
-func NewReader(r io.Reader) *Reader { return &Reader{r: r} }
+func NewReader(r io.Reader) *Reader { return &Reader{r: r, limit: MaxSkip} }
+
+// Limit lowers the longest body of every type to n bytes, from the next frame on: what a server
+// allows before Hello, or what its namespaces allow at all. A longer Publish is passed over, any
+// other frame is ErrTooLarge.
+func (r *Reader) Limit(n int) { r.limit = n }
 
 // Buffered reports how many bytes were read and not yet returned as frames.
 func (r *Reader) Buffered() int { return r.end - r.pos }
@@ -87,7 +100,7 @@ func (r *Reader) next() (Frame, error) {
 	if !f.Type.Known() && f.Type.MustKnow() {
 		return f, fmt.Errorf("%w: %v", ErrUnsupported, f.Type)
 	}
-	if bound := uint64(f.Type.Bound()); head[2] > bound {
+	if bound := uint64(min(f.Type.Bound(), r.limit)); head[2] > bound {
 		if f.Type != TypePublish || head[2] > MaxSkip {
 			return f, fmt.Errorf("%w: %v of %d bytes; at most %d", ErrTooLarge, f.Type, head[2], bound)
 		}
@@ -95,6 +108,9 @@ func (r *Reader) next() (Frame, error) {
 		return f, r.skip(int(head[2]))
 	}
 	size := int(head[2])
+	if !f.Type.Known() {
+		return f, r.skip(size)
+	}
 	for r.end-r.pos < size {
 		if err := r.fill(size); err != nil {
 			if err == io.EOF {
@@ -124,38 +140,68 @@ func parseHeader(b []byte, head *[3]uint64) (int, error) {
 	return n, nil
 }
 
-// fill reads once more, with room for at least need bytes from pos on.
+// fill reads once more, toward need bytes from pos on.
 func (r *Reader) fill(need int) error {
-	if r.pos == r.end {
-		if len(r.buf) > largeBuffer {
-			r.buf = nil // grown for one large frame
+	r.makeRoom(need)
+	for range emptyReads {
+		n, err := r.r.Read(r.buf[r.end:])
+		r.end += n
+		if n > 0 {
+			r.adapt(n)
+			return nil
 		}
-		r.pos, r.end = 0, 0
-	}
-	want := max(need, r.end-r.pos+MaxHeaderLen, smallBuffer)
-	if len(r.buf)-r.pos < want {
-		dst := r.buf
-		if len(dst) < want {
-			dst = make([]byte, want)
+		if err != nil {
+			return err
 		}
-		r.end = copy(dst, r.buf[r.pos:r.end])
-		r.buf, r.pos = dst, 0
 	}
-	n, err := r.r.Read(r.buf[r.end:])
-	r.end += n
-	if n > 0 {
-		if r.end == len(r.buf) && len(r.buf) < largeBuffer && need <= len(r.buf) {
-			r.grow(largeBuffer) // input comes faster than it is read
-		}
-		return nil
-	}
-	if err == nil {
-		err = io.ErrNoProgress
-	}
-	return err
+	return io.ErrNoProgress
 }
 
-func (r *Reader) grow(size int) {
+// makeRoom provides room behind end: for all of need bytes, if the buffer is long enough, else
+// for twice what was received of them.
+func (r *Reader) makeRoom(need int) {
+	have := r.end - r.pos
+	if have == 0 {
+		r.pos, r.end = 0, 0
+	}
+	want := max(need, have+MaxHeaderLen, smallBuffer)
+	size := len(r.buf)
+	switch {
+	case size > largeBuffer && want <= largeBuffer:
+		r.resize(largeBuffer) // it grew for one long frame, and what comes may take its time
+		return
+	case size-r.pos >= want:
+		return
+	}
+	r.end = copy(r.buf, r.buf[r.pos:r.end])
+	r.pos = 0
+	if r.end < size {
+		return
+	}
+	if size = max(2*size, smallBuffer); size > largeBuffer {
+		size = min(size, max(want, largeBuffer))
+	}
+	r.resize(size)
+}
+
+// adapt fits the buffer to the input after a read of n bytes.
+func (r *Reader) adapt(n int) {
+	size := len(r.buf)
+	if r.end == size && size < largeBuffer {
+		r.resize(2 * size)
+	}
+	if n >= size/4 || size == smallBuffer {
+		r.idle = 0
+		return
+	}
+	r.idle++
+	if half := size / 2; r.idle >= idleReads && half >= smallBuffer && r.end-r.pos <= half {
+		r.resize(half)
+		r.idle = 0
+	}
+}
+
+func (r *Reader) resize(size int) {
 	buf := make([]byte, size)
 	r.end = copy(buf, r.buf[r.pos:r.end])
 	r.buf, r.pos = buf, 0

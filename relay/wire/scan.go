@@ -3,26 +3,25 @@ package wire
 import (
 	"encoding/binary"
 	"fmt"
-
-	"google.golang.org/protobuf/encoding/protowire"
+	"unicode/utf8"
 )
 
-// Field numbers of the bodies that are scanned instead of unmarshalled.
+// Fields of the bodies that are scanned instead of unmarshalled.
 const (
-	publishChannel  = 1
-	publishProducer = 2
-	publishN        = 3
-	publishAge      = 4
-	publishVoid     = 5
-	publishSubject  = 6
-	publishBody     = 7
+	publishChannel  = 1<<3 | bytesType
+	publishProducer = 2<<3 | bytesType
+	publishN        = 3<<3 | varintType
+	publishAge      = 4<<3 | varintType
+	publishVoid     = 5<<3 | varintType
+	publishSubject  = 6<<3 | bytesType
+	publishBody     = 7<<3 | bytesType
 
-	okEpoch     = 1
-	okSeq       = 2
-	okHeadEpoch = 3
-	okHeadSeq   = 4
+	okEpoch     = 1<<3 | varintType
+	okSeq       = 2<<3 | varintType
+	okHeadEpoch = 3<<3 | varintType
+	okHeadSeq   = 4<<3 | varintType
 
-	creditBytes = 1
+	creditBytes = 1<<3 | varintType
 )
 
 // ScanPosition reads the position at the front of a Message frame's body and returns what
@@ -63,16 +62,17 @@ type PublishView struct {
 	Body     []byte
 }
 
-// ScanPublish reads a Publish body without copying or allocating.
+// ScanPublish reads a Publish body without copying or allocating. Channel and Producer are as
+// they came; Subject is at most MaxSubject bytes of UTF-8.
 func ScanPublish(body []byte) (PublishView, error) {
 	var p PublishView
 	for len(body) > 0 {
-		num, v, b, n := field(body)
+		t, v, b, n := field(body)
 		if n < 0 {
 			return p, fmt.Errorf("%w: Publish", ErrMalformed)
 		}
 		body = body[n:]
-		switch num {
+		switch t {
 		case publishChannel:
 			p.Channel = b
 		case publishProducer:
@@ -88,6 +88,10 @@ func ScanPublish(body []byte) (PublishView, error) {
 		case publishBody:
 			p.Body = b
 		}
+	}
+	// The home stamps the subject on the message: a bad one would poison every subscriber.
+	if len(p.Subject) > MaxSubject || !utf8.Valid(p.Subject) {
+		return p, fmt.Errorf("%w: subject of a Publish: %d bytes; at most %d, of UTF-8", ErrMalformed, len(p.Subject), MaxSubject)
 	}
 	return p, nil
 }
@@ -131,68 +135,14 @@ func AppendCredit(b []byte, ref, bytes uint64) []byte {
 func ScanCredit(body []byte) (uint64, error) {
 	var bytes uint64
 	for len(body) > 0 {
-		num, v, _, n := field(body)
+		t, v, _, n := field(body)
 		if n < 0 {
 			return 0, fmt.Errorf("%w: Credit", ErrMalformed)
 		}
-		if num == creditBytes {
+		if t == creditBytes {
 			bytes = v
 		}
 		body = body[n:]
 	}
 	return bytes, nil
-}
-
-// field reads one field: a varint's value as v, bytes as b. A field of another type has
-// num 0: no body has one, so it is unknown and ignored. n < 0: malformed.
-func field(body []byte) (num protowire.Number, v uint64, b []byte, n int) {
-	num, typ, t := protowire.ConsumeTag(body)
-	if t < 0 {
-		return 0, 0, nil, -1
-	}
-	switch typ {
-	case protowire.VarintType:
-		v, n = protowire.ConsumeVarint(body[t:])
-	case protowire.BytesType:
-		b, n = protowire.ConsumeBytes(body[t:])
-	case protowire.Fixed32Type, protowire.Fixed64Type:
-		n = protowire.ConsumeFieldValue(num, typ, body[t:])
-		num = 0
-	default:
-		n = -1
-	}
-	if n < 0 {
-		return 0, 0, nil, -1
-	}
-	return num, v, b, t + n
-}
-
-func bytesSize(b []byte) int {
-	if len(b) == 0 {
-		return 0
-	}
-	return 1 + protowire.SizeBytes(len(b))
-}
-
-func varintSize(v uint64) int {
-	if v == 0 {
-		return 0
-	}
-	return 1 + UvarintLen(v)
-}
-
-func appendBytes(b []byte, num protowire.Number, v []byte) []byte {
-	if len(v) == 0 {
-		return b
-	}
-	b = protowire.AppendTag(b, num, protowire.BytesType)
-	return protowire.AppendBytes(b, v)
-}
-
-func appendVarint(b []byte, num protowire.Number, v uint64) []byte {
-	if v == 0 {
-		return b
-	}
-	b = protowire.AppendTag(b, num, protowire.VarintType)
-	return protowire.AppendVarint(b, v)
 }

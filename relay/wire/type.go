@@ -35,11 +35,13 @@ const (
 	MaxRef       = 1<<53 - 1
 	MaxPayload   = 1 << 20 // the most that a namespace can allow
 	MaxKey       = 256
-	MaxHeaders   = 4 << 10
+	MaxHeaders   = 4 << 10 // all of a message but payload and key, as encoded
+	MaxSubject   = 256
 	MaxToken     = 16 << 10
 	MaxMessage   = MaxPayload + MaxKey + MaxHeaders + 1<<10
 	MaxSkip      = 16 << 20
-	MaxHeaderLen = 30 // three varints of at most ten bytes
+	MaxDatagram  = 1100 // a longer message takes its stream
+	MaxHeaderLen = 30   // three varints of at most ten bytes
 )
 
 // bounds holds the longest body of every type, in bytes; 0: no such type.
