@@ -1,0 +1,141 @@
+package config
+
+import (
+	"time"
+)
+
+// Edge is the configuration of `meridian serve edge`.
+type Edge struct {
+	Name     string        `key:"name"`   // shown to clients and in metrics; empty: the host's name
+	Region   string        `key:"region"` // where this edge runs
+	Listen   string        `key:"listen"` // UDP and TCP, HOST:PORT
+	HTTP     string        `key:"http"`   // plain HTTP and WebSocket, loopback only; empty: none
+	Ops      string        `key:"ops"`    // health, metrics, profiles; empty: none
+	Grace    time.Duration `key:"grace"`  // the longest that a drain takes
+	Log      Log           `key:"log"`
+	TLS      KeyPair       `key:"tls"`
+	QUICKeys string        `key:"quic_keys"` // file of the keys that outlive a restart; made if missing; empty: new keys each time
+	Tokens   Tokens        `key:"tokens"`
+	Origins  []string      `key:"origins"` // pages that may connect, as scheme://host[:port]; * allows all
+	Limits   Limits        `key:"limits"`
+	Hub      Hub           `key:"hub"`
+	Upstream Upstream      `key:"upstream"`
+	Peers    Peers         `key:"peers"`
+	// Namespaces of an upstream of kind memory.
+	Namespaces map[string]Namespace `key:"namespaces"`
+}
+
+// Log is about what a process writes on stderr.
+type Log struct {
+	Level  string `key:"level"`  // debug, info, warn or error
+	Format string `key:"format"` // text or json
+}
+
+// KeyPair is a certificate chain and its key, files in PEM.
+type KeyPair struct {
+	Cert string `key:"cert"`
+	Key  string `key:"key"`
+}
+
+// MutualTLS is how processes of a fleet know one another, files in PEM.
+type MutualTLS struct {
+	CA   string `key:"ca"`
+	Cert string `key:"cert"`
+	Key  string `key:"key"`
+}
+
+// Tokens says whose tokens are accepted.
+type Tokens struct {
+	Audience string   `key:"audience"`
+	Issuers  []Issuer `key:"issuers"`
+}
+
+// An Issuer signs tokens.
+type Issuer struct {
+	Issuer string `key:"issuer"` // the claim iss
+	JWKS   string `key:"jwks"`   // its public keys: a file, or an https URL
+}
+
+// Limits bound what clients take. 0: the default that `config show` prints.
+type Limits struct {
+	Sessions           int     `key:"sessions"`             // of this edge
+	SessionsPerSubject int     `key:"sessions_per_subject"` //
+	SessionsPerAddress int     `key:"sessions_per_address"` // per IPv4 address or IPv6 /64
+	Subscriptions      int     `key:"subscriptions"`        // per session
+	PublishesPerSecond float64 `key:"publishes_per_second"` // per session
+	BytesPerSecond     Bytes   `key:"bytes_per_second"`     // published, per session
+	Payload            Bytes   `key:"payload"`              // of one message; at most 1MiB
+}
+
+// Hub bounds the memory of recent messages.
+type Hub struct {
+	Ring   Bytes         `key:"ring"`   // per channel
+	Budget Bytes         `key:"budget"` // all rings
+	Linger time.Duration `key:"linger"` // how long a channel that nobody reads is kept
+}
+
+// Upstream is where channels have their home.
+type Upstream struct {
+	Kind string `key:"kind"` // memory: in this process; nodes: at Nodes
+	// Nodes are addresses HOST:PORT that speak QUIC with mutual TLS.
+	Nodes []string  `key:"nodes"`
+	Links int       `key:"links"` // sessions to the nodes
+	TLS   MutualTLS `key:"tls"`
+}
+
+// Peers offers this process's channels to other edges, over QUIC with mutual TLS.
+type Peers struct {
+	Listen string    `key:"listen"` // UDP, HOST:PORT; empty: not offered
+	TLS    MutualTLS `key:"tls"`
+}
+
+// Namespace is a policy. 0 means without that bound; one of them at least must be set.
+type Namespace struct {
+	Age      time.Duration `key:"age"`      // of the oldest message kept
+	Messages int64         `key:"messages"` // kept per channel
+	Bytes    Bytes         `key:"bytes"`    // kept per channel
+	Keyed    bool          `key:"keyed"`    // keep the newest of each key, whatever the bounds
+	Payload  Bytes         `key:"payload"`  // of one message; 0: 64KiB
+}
+
+// DefaultEdge returns the defaults.
+func DefaultEdge() Edge {
+	return Edge{
+		Listen: "0.0.0.0:4433", Ops: "127.0.0.1:9090", Grace: 10 * time.Second, Region: "local",
+		Log:      Log{Level: "info", Format: "text"},
+		Tokens:   Tokens{Audience: "meridian"},
+		Limits:   DefaultLimits(),
+		Hub:      Hub{Ring: 1 << 20, Budget: 256 << 20, Linger: 10 * time.Second},
+		Upstream: Upstream{Kind: "memory", Links: 4},
+	}
+}
+
+// DefaultLimits returns the limits' defaults.
+func DefaultLimits() Limits {
+	return Limits{
+		Sessions: 100_000, SessionsPerSubject: 10_000, SessionsPerAddress: 10_000, Subscriptions: 1000,
+		PublishesPerSecond: 1000, BytesPerSecond: 1 << 20, Payload: 64 << 10,
+	}
+}
+
+// Dev is the configuration of `meridian dev`.
+type Dev struct {
+	Listen     string               `key:"listen"`
+	HTTP       string               `key:"http"`
+	Ops        string               `key:"ops"`
+	For        time.Duration        `key:"for"` // end after so long; 0: never
+	Grace      time.Duration        `key:"grace"`
+	Log        Log                  `key:"log"`
+	Hub        Hub                  `key:"hub"`
+	Namespaces map[string]Namespace `key:"namespaces"`
+}
+
+// DefaultDev returns the defaults.
+func DefaultDev() Dev {
+	return Dev{
+		Listen: "127.0.0.1:4433", HTTP: "127.0.0.1:8080", Ops: "127.0.0.1:9090", Grace: 2 * time.Second,
+		Log:        Log{Level: "info", Format: "text"},
+		Hub:        Hub{Ring: 1 << 20, Budget: 256 << 20, Linger: 10 * time.Second},
+		Namespaces: map[string]Namespace{"demo": {Age: 24 * time.Hour, Messages: 2_000_000, Bytes: 1 << 30}},
+	}
+}
