@@ -146,3 +146,24 @@ func ScanCredit(body []byte) (uint64, error) {
 	}
 	return bytes, nil
 }
+
+// ScanOK reads the position of an OK body.
+func ScanOK(body []byte) (epoch, seq uint64, err error) {
+	for len(body) > 0 {
+		num, v, _, n := field(body)
+		if n < 0 {
+			return 0, 0, fmt.Errorf("%w: OK", ErrMalformed)
+		}
+		switch num {
+		case okEpoch:
+			epoch = v
+		case okSeq:
+			seq = v
+		}
+		body = body[n:]
+	}
+	if max(epoch, seq) > MaxRef {
+		return 0, 0, fmt.Errorf("%w: OK: position {%d, %d} is not below 2^53", ErrMalformed, epoch, seq)
+	}
+	return epoch, seq, nil
+}
