@@ -1,0 +1,69 @@
+package channel
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"github.com/meridian-relay/meridian/relay"
+)
+
+// Versions of the values. A value begins with its version.
+const recordVersion = 1
+
+// A decoder reads the varints of a record. After an error everything is zero.
+type decoder struct {
+	b   []byte
+	bad bool
+}
+
+func newDecoder(b []byte) decoder {
+	if len(b) == 0 || b[0] != recordVersion {
+		return decoder{bad: true}
+	}
+	return decoder{b: b[1:]}
+}
+
+func (d *decoder) uint() uint64 {
+	v, n := binary.Uvarint(d.b)
+	if n <= 0 {
+		d.bad, d.b = true, nil
+		return 0
+	}
+	d.b = d.b[n:]
+	return v
+}
+
+func (d *decoder) position() relay.Position {
+	return relay.Position{Epoch: relay.Epoch(d.uint()), Seq: relay.Seq(d.uint())}
+}
+
+func (d *decoder) bytes() []byte {
+	n := d.uint()
+	if n > uint64(len(d.b)) {
+		d.bad, d.b = true, nil
+		return nil
+	}
+	v := d.b[:n]
+	d.b = d.b[n:]
+	return v
+}
+
+// check panics if the record is damaged: a view is the machine's own, so this is a fault of the
+// store, and going on would damage more.
+func (d *decoder) check(what string, key any) {
+	if d.bad {
+		panic(fmt.Sprintf("channel: %s of %q is damaged", what, key))
+	}
+}
+
+func putPosition(b []byte, p relay.Position) []byte {
+	b = binary.AppendUvarint(b, uint64(p.Epoch))
+	return binary.AppendUvarint(b, uint64(p.Seq))
+}
+
+func putUint(b []byte, v uint64) []byte { return binary.AppendUvarint(b, v) }
+
+func putBytes[S ~string | ~[]byte](b []byte, v S) []byte {
+	b = binary.AppendUvarint(b, uint64(len(v)))
+	return append(b, v...)
+}
