@@ -1,0 +1,322 @@
+package link
+
+import (
+	"errors"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/meridian-relay/meridian/relay"
+	"github.com/meridian-relay/meridian/relay/wire"
+)
+
+const (
+	writeSize    = 16 << 10         // bytes that leave together
+	quantum      = 2 << 10          // bytes of one subscription's turn on a shared lane
+	backlogBound = 64 << 10         // control bytes past which the lane's requests wait
+	stallAfter   = 30 * time.Second // a stream that accepts nothing for so long is given up
+)
+
+// errStalled is why a lane fails when its stream accepted nothing for stallAfter.
+var errStalled = errors.New("the stream accepted nothing for 30 s")
+
+// scratch is what a writer needs while it runs.
+type scratch struct {
+	buf    []byte
+	frames []relay.Frame
+}
+
+var scratches = sync.Pool{New: func() any {
+	return &scratch{buf: make([]byte, 0, writeSize+wire.MaxHeaderLen), frames: make([]relay.Frame, 0, 64)}
+}}
+
+// controls holds buffers for control frames, so that a lane at rest has none.
+var controls = sync.Pool{New: func() any { b := make([]byte, 0, 512); return &b }}
+
+// A lane writes one stream.
+type lane struct {
+	queue
+
+	// Set at construction.
+	out    relay.SendStream
+	failed func(error) // called once, by the writer, when the stream can no longer be written
+
+	// Owned by the writer.
+	deadline time.Time // that out has
+
+	// Guarded by queue.mu.
+	control  *[]byte       // frames that go before all else; nil: none
+	room     chan struct{} // closed when control was taken; nil: nobody waits
+	requests int           // unanswered requests whose answers come on this lane
+	eof      bool          // no further requests will come
+	fin      bool          // FIN was sent
+	drained  func()        // called once, when nothing waits any more, nor, after eof, can; nil: none
+}
+
+func newLane(out relay.SendStream, writers *sync.WaitGroup, failed func(error)) *lane {
+	l := &lane{out: out, failed: failed}
+	l.w, l.writers = l, writers
+	return l
+}
+
+// begin locks the lane and returns the control frames that wait, to append to. commit follows.
+func (l *lane) begin() []byte {
+	l.mu.Lock()
+	if l.control == nil {
+		l.control = controls.Get().(*[]byte)
+	}
+	return *l.control
+}
+
+// commit takes what begin returned, with frames appended.
+func (l *lane) commit(b []byte) {
+	*l.control = b
+	if l.dead {
+		l.dropControl()
+	}
+	l.kick()
+	l.mu.Unlock()
+}
+
+// settle commits the answer of one request.
+func (l *lane) settle(b []byte) {
+	l.requests--
+	l.commit(b)
+}
+
+func (l *lane) dropControl() {
+	if l.control == nil {
+		return
+	}
+	recycle(l.control)
+	l.control = nil
+	if l.room != nil {
+		close(l.room)
+		l.room = nil
+	}
+}
+
+func recycle(control *[]byte) {
+	if cap(*control) <= 2*writeSize {
+		*control = (*control)[:0]
+		controls.Put(control)
+	}
+}
+
+// waitRoom waits while too many control frames wait: who does not read answers is not read.
+func (l *lane) waitRoom() {
+	for {
+		l.mu.Lock()
+		if l.dead || l.control == nil || len(*l.control) < backlogBound {
+			l.mu.Unlock()
+			return
+		}
+		if l.room == nil {
+			l.room = make(chan struct{})
+		}
+		room := l.room
+		l.mu.Unlock()
+		<-room
+	}
+}
+
+// noMore says that no further request comes: FIN follows the last answer.
+func (l *lane) noMore() {
+	l.mu.Lock()
+	l.eof = true
+	l.kick()
+	l.mu.Unlock()
+}
+
+// whenDrained calls fn, once, when nothing waits any more (after noMore: when FIN was sent), or
+// the stream failed.
+func (l *lane) whenDrained(fn func()) {
+	l.mu.Lock()
+	if l.dead {
+		l.mu.Unlock()
+		fn()
+		return
+	}
+	l.drained = fn
+	l.kick()
+	l.mu.Unlock()
+}
+
+// kill stops all writing, of a session that has ended: the writer, if one runs, returns soon.
+func (l *lane) kill() {
+	l.mu.Lock()
+	l.dead = true
+	drained := l.dropAll()
+	l.mu.Unlock()
+	if drained != nil {
+		drained()
+	}
+}
+
+// write empties the lane. It runs on its own goroutine, one at a time.
+func (l *lane) write() {
+	defer l.writers.Done()
+	s := scratches.Get().(*scratch)
+	defer scratches.Put(s)
+	var err error
+	for err == nil {
+		l.mu.Lock()
+		if l.dead {
+			l.running = false
+			l.mu.Unlock()
+			return
+		}
+		if l.control == nil && l.head == nil {
+			l.rest()
+			return
+		}
+		control := l.control
+		l.control = nil
+		if l.room != nil {
+			close(l.room)
+			l.room = nil
+		}
+		l.mu.Unlock()
+
+		b := s.buf[:0]
+		if control != nil {
+			if len(*control) > writeSize {
+				err = l.flush(*control)
+			} else {
+				b = append(b, *control...)
+			}
+			recycle(control)
+		}
+		for err == nil && len(b) < writeSize {
+			l.mu.Lock()
+			f := l.pop()
+			l.mu.Unlock()
+			if f == nil {
+				break
+			}
+			b, err = l.turn(f, b, s)
+		}
+		if err == nil && len(b) > 0 {
+			err = l.flush(b)
+		}
+	}
+	l.fail(err)
+}
+
+// rest ends the writer's run. l.mu is held, and released.
+func (l *lane) rest() {
+	l.running = false
+	var drained func()
+	if !l.eof || l.requests == 0 {
+		drained, l.drained = l.drained, nil
+	}
+	fin := l.eof && l.requests == 0 && !l.fin
+	l.fin = l.fin || fin
+	l.mu.Unlock()
+	if fin {
+		_ = l.out.Close()
+	}
+	if drained != nil {
+		drained()
+	}
+}
+
+// turn gives f its turn: it appends to b, or writes, what f may send now.
+func (l *lane) turn(f *feed, b []byte, s *scratch) ([]byte, error) {
+	size := quantum
+	if f.own {
+		size = writeSize
+	}
+	frames, allowed := f.pull(s.frames[:0], size)
+	var bytes, cost int
+	var ended bool
+	var err error
+	for i := range frames {
+		fr := &frames[i]
+		if fr.Kind == relay.KindMessage {
+			f.at = fr.At
+			bytes += len(fr.Body)
+			epoch, seq := uint64(fr.At.Epoch), uint64(fr.At.Seq)
+			cost += wire.MessageCost(epoch, seq, len(fr.Body))
+			if b, err = l.message(b, f.ref, epoch, seq, fr.Body); err != nil {
+				break
+			}
+			continue
+		}
+		ended = ended || isLast(fr)
+		b = appendFrame(b, f.ref, fr, f.at)
+	}
+	clear(frames)
+	if cap(frames) <= 1024 {
+		s.frames = frames[:0]
+	}
+	f.pulled(allowed, bytes, cost, ended)
+	return b, err
+}
+
+// message appends a Message frame to b, which it writes first where there is no room. A body
+// larger than a write goes as it is.
+func (l *lane) message(b []byte, ref, epoch, seq uint64, body []byte) ([]byte, error) {
+	if len(b) > 0 && len(b)+wire.MaxHeaderLen+20+len(body) > cap(b) {
+		if err := l.flush(b); err != nil {
+			return b[:0], err
+		}
+		b = b[:0]
+	}
+	b = wire.AppendMessageHeader(b, ref, epoch, seq, len(body))
+	if len(b)+len(body) <= cap(b) {
+		return append(b, body...), nil
+	}
+	if err := l.flush(b); err != nil {
+		return b[:0], err
+	}
+	return b[:0], l.flush(body)
+}
+
+// flush writes b. It fails with errStalled when nothing was accepted for stallAfter.
+func (l *lane) flush(b []byte) error {
+	for {
+		if now := time.Now(); l.deadline.Sub(now) < stallAfter {
+			// A little longer than needed, so that it is not set again at every write.
+			l.deadline = now.Add(stallAfter + stallAfter/4)
+			if err := l.out.SetWriteDeadline(l.deadline); err != nil {
+				return err
+			}
+		}
+		n, err := l.out.Write(b)
+		if err == nil {
+			return nil
+		}
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			return err
+		}
+		if n == 0 {
+			return errStalled
+		}
+		l.deadline = time.Time{}
+		b = b[n:]
+	}
+}
+
+// fail ends the lane after err.
+func (l *lane) fail(err error) {
+	l.mu.Lock()
+	already := l.dead
+	l.dead = true
+	l.running = false
+	drained := l.dropAll()
+	l.mu.Unlock()
+	if drained != nil {
+		drained()
+	}
+	if !already {
+		l.failed(err)
+	}
+}
+
+// dropAll drops what waits and returns what is to be called for it. l.mu is held.
+func (l *lane) dropAll() (drained func()) {
+	l.dropControl()
+	drained, l.drained = l.drained, nil
+	return drained
+}

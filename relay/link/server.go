@@ -1,0 +1,391 @@
+package link
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/meridian-relay/meridian/relay"
+	"github.com/meridian-relay/meridian/relay/wire"
+)
+
+// Defaults of a session's limits.
+const (
+	defaultUnanswered = 1 << 20 // bytes of publishes without an answer
+	defaultStreams    = 15      // request streams beyond the first
+	closeWithin       = time.Second
+	maxAgent          = 128
+)
+
+// A ServeConfig says what to serve on a session.
+type ServeConfig struct {
+	Session  relay.Session
+	Upstream relay.Upstream
+	Gate     Gate
+	// Welcome is what the peer is told; the limits in it are enforced: payload bytes
+	// (0: 65,536), unanswered bytes (0: 1 MiB), streams beyond the first (0: 15), of which
+	// subscriptions are the Gate's. Not changed by the Server.
+	Welcome *wire.Welcome
+	// Welcomed is called when Hello was valid; nil: not.
+	Welcomed func()
+	// MaxLanes bounds subscriptions on streams of their own; 0: 256.
+	MaxLanes int
+	// Log gets what an operator may want to know of a session's end; nil: discarded.
+	Log *slog.Logger
+}
+
+// A Server exposes an Upstream on one session, under a Grant that it checks at every request
+// and again when it changes.
+type Server struct {
+	// Set at construction.
+	cfg        ServeConfig
+	session    relay.Session
+	payload    int
+	unanswered int64
+
+	// Set before the first request is read.
+	main  *lane
+	lanes int // streams of their own that the peer takes
+
+	writers sync.WaitGroup
+	readers sync.WaitGroup
+
+	grant  atomic.Pointer[relay.Grant]
+	inWork atomic.Int64 // bytes of publishes without an answer
+
+	mu       sync.Mutex
+	feeds    map[uint64]*feed   // by ref
+	streams  map[*lane]struct{} // of further request streams
+	dgrams   *datagrams
+	ownLanes int
+	expiry   *time.Timer
+	goAway   *wire.GoAway // to be said after Welcome
+	welcomed bool
+	closing  bool
+}
+
+// NewServer returns a Server; Run serves.
+func NewServer(cfg ServeConfig) *Server {
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.MaxLanes == 0 {
+		cfg.MaxLanes = 256
+	}
+	w := &wire.Welcome{}
+	if cfg.Welcome != nil {
+		w = proto.Clone(cfg.Welcome).(*wire.Welcome)
+	}
+	if w.Limits == nil {
+		w.Limits = &wire.Limits{}
+	}
+	if w.Limits.Payload == 0 {
+		w.Limits.Payload = 64 << 10
+	}
+	if w.Limits.Unanswered == 0 {
+		w.Limits.Unanswered = defaultUnanswered
+	}
+	if w.Limits.Streams == 0 {
+		w.Limits.Streams = defaultStreams
+	}
+	cfg.Welcome = w
+	return &Server{
+		cfg: cfg, session: cfg.Session,
+		payload:    int(min(w.Limits.Payload, wire.MaxPayload)),
+		unanswered: int64(min(w.Limits.Unanswered, 1<<40)),
+		feeds:      make(map[uint64]*feed, 1),
+	}
+}
+
+// Grant returns what the peer may do; nil before Hello.
+func (s *Server) Grant() *relay.Grant { return s.grant.Load() }
+
+// Run serves until the session ends or ctx is done, which closes it with going_away. The error
+// says why it ended: nil after the peer closed it in order.
+func (s *Server) Run(ctx context.Context) error {
+	stop := context.AfterFunc(ctx, func() { s.Close(relay.GoingAway, "the relay is stopping") })
+	defer stop()
+	defer s.shutdown()
+	first, err := s.session.Accept(ctx)
+	if err != nil {
+		return sessionError(s.session, err)
+	}
+	s.main = newLane(first, &s.writers, func(err error) {
+		if errors.Is(err, errStalled) {
+			s.session.Close(relay.SlowReader, err.Error())
+		} else {
+			s.session.Close(relay.Protocol, "the first stream was closed")
+		}
+	})
+	st := &requests{server: s, lane: s.main, r: wire.NewReader(first)}
+	hello, err := s.hello(st)
+	if err != nil {
+		return s.refuse(err)
+	}
+	if hello.GetStreams() > 0 {
+		s.streams = make(map[*lane]struct{})
+		s.readers.Go(s.acceptStreams)
+	}
+	switch err := st.serve(); {
+	case err == nil:
+		s.Close(relay.Done, "")
+		return nil
+	default:
+		return s.refuse(err)
+	}
+}
+
+// hello reads the first frame, which must be Hello, and answers it.
+func (s *Server) hello(st *requests) (*wire.Hello, error) {
+	f, err := st.r.Next()
+	if err != nil {
+		return nil, err
+	}
+	if f.Type != wire.TypeHello || f.Ref != 0 {
+		return nil, end(relay.Protocol, "the first frame is %v with ref %d; it must be Hello with ref 0", f.Type, f.Ref)
+	}
+	var hello wire.Hello
+	if err := unmarshal(f, &hello); err != nil {
+		return nil, err
+	}
+	if hello.VersionMin > 0 {
+		return nil, end(relay.Unsupported, "minor version %d at least is wanted; this relay speaks 0", hello.VersionMin)
+	}
+	if len(hello.Agent) > maxAgent {
+		return nil, end(relay.BadRequest, "agent of %d bytes; at most %d", len(hello.Agent), maxAgent)
+	}
+	grant, expires, err := s.authorize(hello.Token)
+	if err != nil {
+		return nil, err
+	}
+	if s.cfg.Welcomed != nil {
+		s.cfg.Welcomed()
+	}
+	s.grant.Store(grant)
+	w := proto.Clone(s.cfg.Welcome).(*wire.Welcome)
+	w.TokenExpiresMs = millis(expires)
+	s.lanes = int(min(uint64(hello.Lanes), uint64(s.cfg.MaxLanes)))
+
+	s.mu.Lock()
+	b := wire.AppendProto(s.main.begin(), wire.TypeWelcome, 0, w)
+	if s.goAway != nil {
+		b = wire.AppendProto(b, wire.TypeGoAway, 0, s.goAway)
+	}
+	s.main.commit(b)
+	s.welcomed = true
+	s.mu.Unlock()
+	return &hello, nil
+}
+
+// authorize asks the Gate, and sets the timer that ends the session with its token.
+func (s *Server) authorize(token string) (*relay.Grant, time.Duration, error) {
+	if len(token) > wire.MaxToken {
+		return nil, 0, end(relay.Unauthorized, "token of %d bytes; at most %d", len(token), wire.MaxToken)
+	}
+	grant, e := s.cfg.Gate.Hello(token)
+	if e.Code != relay.Done {
+		return nil, 0, e.Err()
+	}
+	var expires time.Duration
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.expiry != nil {
+		s.expiry.Stop()
+		s.expiry = nil
+	}
+	if !grant.Expires.IsZero() {
+		expires = max(time.Until(grant.Expires), time.Millisecond)
+		s.expiry = time.AfterFunc(expires, func() {
+			s.Close(relay.TokenExpired, "the token has expired; connect with a new one")
+		})
+	}
+	return grant, expires, nil
+}
+
+// acceptStreams serves the request streams beyond the first.
+func (s *Server) acceptStreams() {
+	// A client may open streams, reset them and open others: not faster than this.
+	const perSecond, burst = 50, 2 * defaultStreams
+	open := make(chan struct{}, s.cfg.Welcome.Limits.Streams)
+	tokens, last := float64(burst), time.Now()
+	for {
+		stream, err := s.session.Accept(context.Background())
+		if err != nil {
+			return
+		}
+		now := time.Now()
+		tokens = min(tokens+now.Sub(last).Seconds()*perSecond, burst) - 1
+		last = now
+		select {
+		case open <- struct{}{}:
+		default:
+			tokens = -1
+		}
+		if tokens < 0 {
+			s.Close(relay.RequestRate, fmt.Sprintf("streams were opened too fast: at most %d at once, %d a second", cap(open), perSecond))
+			return
+		}
+		s.readers.Go(func() {
+			defer func() { <-open }()
+			s.serveStream(stream)
+		})
+	}
+}
+
+// serveStream serves one request stream beyond the first. Its end is not the session's, but
+// for a violation of the protocol.
+func (s *Server) serveStream(stream relay.Stream) {
+	l := newLane(stream, &s.writers, func(err error) { stream.CancelRead(relay.SlowReader) })
+	s.mu.Lock()
+	s.streams[l] = struct{}{}
+	s.mu.Unlock()
+	st := &requests{server: s, lane: l, r: wire.NewReader(stream)}
+	err := st.serve()
+	if reset, ok := errors.AsType[*relay.StreamError](err); ok || err == nil || errors.Is(err, io.ErrUnexpectedEOF) {
+		if ok && reset.Remote {
+			s.cancelLane(l)
+		}
+		done := make(chan struct{})
+		l.noMore()
+		l.whenDrained(func() { close(done) })
+		<-done
+		s.mu.Lock()
+		delete(s.streams, l)
+		s.mu.Unlock()
+		return
+	}
+	if s.session.Context().Err() == nil {
+		_ = s.refuse(err)
+	}
+}
+
+// GoAway asks the peer to go elsewhere before the deadline, without waiting for it.
+func (s *Server) GoAway(reason relay.Code, deadline time.Duration, alternatives []string) {
+	m := &wire.GoAway{Reason: uint32(reason), DeadlineMs: millis(deadline), Alternatives: alternatives}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.goAway = m
+	if s.welcomed && !s.closing {
+		s.main.commit(wire.AppendProto(s.main.begin(), wire.TypeGoAway, 0, m))
+	}
+}
+
+// Close ends the session: an End with ref 0 goes out, then the connection closes. It does not
+// wait.
+func (s *Server) Close(code relay.Code, reason string) {
+	s.mu.Lock()
+	if s.closing {
+		s.mu.Unlock()
+		return
+	}
+	s.closing = true
+	main := s.main
+	s.mu.Unlock()
+	hangUp := func() { s.session.Close(code, reason) }
+	if main == nil {
+		hangUp()
+		return
+	}
+	if code != relay.Done {
+		main.commit(appendEnd(main.begin(), 0, relay.End{Code: code, Detail: reason}, relay.Position{}))
+	}
+	late := time.AfterFunc(closeWithin, hangUp)
+	main.whenDrained(func() {
+		late.Stop()
+		hangUp()
+	})
+}
+
+// refuse ends the session for what err says of the peer's bytes, and returns err.
+func (s *Server) refuse(err error) error {
+	var e *relay.Error
+	switch {
+	case errors.As(err, &e):
+		s.Close(e.End.Code, e.End.Detail)
+	case errors.Is(err, wire.ErrUnsupported):
+		s.Close(relay.Unsupported, err.Error())
+	case errors.Is(err, wire.ErrTooLarge):
+		s.Close(relay.TooLarge, err.Error())
+	case errors.Is(err, wire.ErrMalformed):
+		s.Close(relay.Protocol, err.Error())
+	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
+		s.Close(relay.Protocol, "the first stream ended within a frame, or before Hello")
+	default:
+		err = sessionError(s.session, err)
+		s.session.Close(relay.Protocol, "the first stream was reset")
+	}
+	return err
+}
+
+// shutdown ends every goroutine and every subscription. Invariant: when it returns, nothing of
+// the session runs any more.
+func (s *Server) shutdown() {
+	s.mu.Lock()
+	closing := s.closing
+	s.closing = true
+	if s.expiry != nil {
+		s.expiry.Stop()
+	}
+	s.mu.Unlock()
+	if closing {
+		<-s.session.Context().Done() // Close hangs up within closeWithin
+	} else {
+		s.session.Close(relay.Done, "")
+	}
+	s.killAll() // so that no reader waits for room
+	s.readers.Wait()
+	s.killAll() // what the readers opened since
+	s.writers.Wait()
+	s.mu.Lock()
+	feeds := s.feeds
+	s.feeds = nil
+	s.mu.Unlock()
+	for _, f := range feeds {
+		f.sub.Close()
+		s.cfg.Gate.Unsubscribe(f.channel)
+	}
+}
+
+func (s *Server) killAll() {
+	s.mu.Lock()
+	var lanes []*lane
+	for l := range s.streams {
+		lanes = append(lanes, l)
+	}
+	for _, f := range s.feeds {
+		lanes = append(lanes, f.lane)
+	}
+	if s.main != nil {
+		lanes = append(lanes, s.main)
+	}
+	if s.dgrams != nil {
+		s.dgrams.kill()
+	}
+	s.mu.Unlock()
+	for _, l := range lanes {
+		l.kill()
+	}
+}
+
+// sessionError prefers the reason for which the session ended over what a call returned.
+func sessionError(session relay.Session, err error) error {
+	if cause := context.Cause(session.Context()); cause != nil {
+		if e, ok := errors.AsType[*relay.CloseError](cause); ok && e.Remote && e.Code == relay.Done {
+			return nil
+		}
+		return cause
+	}
+	return err
+}
+
+// end returns an error with a code and a detail for the peer.
+func end(code relay.Code, format string, args ...any) error {
+	return relay.End{Code: code, Detail: fmt.Sprintf(format, args...)}.Err()
+}

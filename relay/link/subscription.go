@@ -1,0 +1,302 @@
+package link
+
+import (
+	"context"
+	"sync"
+
+	"github.com/meridian-relay/meridian/relay"
+	"github.com/meridian-relay/meridian/relay/wire"
+)
+
+const (
+	noWindow  = relay.MaxNumber / 2 // credit that is never used up
+	chunkSize = 16 << 10            // bytes of messages that are held together
+)
+
+// A backlog bounds the bytes that wait in subscriptions without a window. Who reads the
+// session waits while it is full.
+type backlog struct {
+	most int
+
+	mu     sync.Mutex
+	bytes  int
+	room   chan struct{} // closed when there is room; nil: nobody waits
+	closed bool
+}
+
+func (b *backlog) add(n int) {
+	b.mu.Lock()
+	for b.bytes > b.most && !b.closed {
+		if b.room == nil {
+			b.room = make(chan struct{})
+		}
+		room := b.room
+		b.mu.Unlock()
+		<-room
+		b.mu.Lock()
+	}
+	b.bytes += n
+	b.mu.Unlock()
+}
+
+func (b *backlog) remove(n int) {
+	b.mu.Lock()
+	b.bytes -= n
+	if b.room != nil && b.bytes <= b.most {
+		close(b.room)
+		b.room = nil
+	}
+	b.mu.Unlock()
+}
+
+func (b *backlog) close() {
+	b.mu.Lock()
+	b.closed = true
+	if b.room != nil {
+		close(b.room)
+		b.room = nil
+	}
+	b.mu.Unlock()
+}
+
+// A subscription is one of a Link's.
+type subscription struct {
+	// Set at construction.
+	link   *Link
+	ref    uint64
+	window int  // bytes; below 0: none
+	free   bool // datagrams take no credit
+	wake   func()
+
+	mu      sync.Mutex
+	waiting []relay.Frame
+	chunk   []byte // that the next body goes to; its part in use is never written again
+	bytes   int    // of bodies that wait
+	credit  int    // bytes that the peer may still send
+	lent    int    // what the last Next returned costs
+	spent   int    // taken, and not yet granted again
+	armed   bool   // wake is due when a frame comes
+	last    bool   // the last End was put
+	closed  bool
+}
+
+var _ relay.Subscription = (*subscription)(nil)
+
+// Subscribe implements relay.Upstream, with the link's default options.
+func (l *Link) Subscribe(r relay.SubscribeRequest, wake func()) relay.Subscription {
+	return l.SubscribeWith(r, l.cfg.Default, wake)
+}
+
+// SubscribeWith is Subscribe with options for this subscription.
+func (l *Link) SubscribeWith(r relay.SubscribeRequest, o Options, wake func()) relay.Subscription {
+	s := &subscription{link: l, window: o.Window, free: o.Datagram, wake: wake, armed: true}
+	if s.window == 0 {
+		s.window = defaultCredit
+	}
+	credit := uint64(noWindow)
+	if s.window > 0 {
+		credit = uint64(s.window)
+		s.credit = s.window
+	}
+	m := &wire.Subscribe{
+		Channel: string(r.Channel), Start: wire.Start(r.From.Kind),
+		Epoch: uint64(r.From.After.Epoch), Seq: uint64(r.From.After.Seq),
+		Count: r.From.Count, SinceMs: millis(r.From.Since), Mode: wire.Mode(r.Mode),
+		Limit: r.Limit, Barrier: r.Barrier, Own: o.Own, Datagram: o.Datagram,
+		Credit: credit, Subject: string(r.Subject),
+	}
+	l.mu.Lock()
+	if l.ended {
+		end := relay.End{Code: relay.LinkLost, Detail: errEnded.Error()}
+		l.mu.Unlock()
+		s.put(relay.Frame{Kind: relay.KindEnd, End: &end})
+		return s
+	}
+	ref, b := l.next()
+	s.ref = ref
+	l.subs[ref] = s
+	l.up.commit(wire.AppendProto(b, wire.TypeSubscribe, ref, m))
+	read := o.Datagram && !l.datagrams && l.session.Peer().Carrier != relay.WebSocket
+	if read {
+		l.datagrams = true
+		l.readers.Add(1)
+	}
+	l.mu.Unlock()
+	if read {
+		go l.readDatagrams()
+	}
+	return s
+}
+
+// readDatagrams runs from the first subscription by datagram on.
+func (l *Link) readDatagrams() {
+	defer l.readers.Done()
+	for {
+		b, err := l.session.ReceiveDatagram(context.Background())
+		if err != nil {
+			return
+		}
+		if ref, epoch, seq, body, err := wire.ScanDatagram(b); err == nil {
+			l.deliver(ref, relay.Frame{Kind: relay.KindMessage, At: position(epoch, seq), Body: body})
+		}
+	}
+}
+
+// deliver gives a frame to the subscription ref; a frame for one that ended is dropped. False:
+// the peer sent more than it had credit for.
+func (l *Link) deliver(ref uint64, fr relay.Frame) bool {
+	l.mu.Lock()
+	s := l.subs[ref]
+	if s != nil && isLast(&fr) {
+		delete(l.subs, ref)
+	}
+	l.mu.Unlock()
+	if s == nil {
+		return true
+	}
+	if s.window < 0 && fr.Kind == relay.KindMessage {
+		l.backlog.add(len(fr.Body))
+	}
+	return s.put(fr)
+}
+
+func (l *Link) snapshot() []*subscription {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	list := make([]*subscription, 0, len(l.subs))
+	for _, s := range l.subs {
+		list = append(list, s)
+	}
+	return list
+}
+
+// put queues a frame, whose body it copies.
+func (s *subscription) put(fr relay.Frame) bool {
+	s.mu.Lock()
+	if s.closed || s.last {
+		s.mu.Unlock()
+		s.release(len(fr.Body))
+		return true
+	}
+	if fr.Kind == relay.KindMessage {
+		if s.window > 0 && !s.free {
+			if s.credit <= 0 {
+				s.mu.Unlock()
+				return false
+			}
+			s.credit -= wire.MessageCost(uint64(fr.At.Epoch), uint64(fr.At.Seq), len(fr.Body))
+		}
+		if s.free && s.bytes > max(s.window, defaultCredit) {
+			s.mu.Unlock()
+			return true // datagrams may get lost; a newer one says more
+		}
+		fr.Body = s.keep(fr.Body)
+		s.bytes += len(fr.Body)
+	}
+	s.last = s.last || isLast(&fr)
+	s.waiting = append(s.waiting, fr)
+	wake := s.armed
+	s.armed = false
+	s.mu.Unlock()
+	if wake {
+		s.wake()
+	}
+	return true
+}
+
+// keep copies body to where it can be lent from. s.mu is held.
+func (s *subscription) keep(body []byte) []byte {
+	if len(body) > cap(s.chunk)-len(s.chunk) {
+		// A quiet subscription holds little; a busy one few chunks.
+		size := min(max(2*cap(s.chunk), 512), chunkSize)
+		s.chunk = make([]byte, 0, max(size, len(body)))
+	}
+	n := len(s.chunk)
+	s.chunk = append(s.chunk, body...)
+	return s.chunk[n:len(s.chunk):len(s.chunk)]
+}
+
+// release returns the room of n bytes in the link's backlog.
+func (s *subscription) release(n int) {
+	if s.window < 0 && n > 0 {
+		s.link.backlog.remove(n)
+	}
+}
+
+// Next implements relay.Subscription. Calling it grants the peer what the last call returned.
+func (s *subscription) Next(dst []relay.Frame, maxBytes int) []relay.Frame {
+	s.mu.Lock()
+	grant := s.settle()
+	var bytes, n int
+	for n < len(s.waiting) && (bytes < maxBytes || n == 0) {
+		fr := &s.waiting[n]
+		bytes += len(fr.Body)
+		if fr.Kind == relay.KindMessage {
+			s.lent += wire.MessageCost(uint64(fr.At.Epoch), uint64(fr.At.Seq), len(fr.Body))
+		}
+		n++
+	}
+	dst = append(dst, s.waiting[:n]...)
+	if n == len(s.waiting) {
+		clear(s.waiting)
+		s.waiting = s.waiting[:0]
+		if cap(s.waiting) > 256 {
+			s.waiting = nil
+		}
+	} else {
+		clear(s.waiting[:n])
+		s.waiting = s.waiting[n:]
+	}
+	s.bytes -= bytes
+	s.armed = bytes < maxBytes && !s.last // then nothing waits any more
+	s.mu.Unlock()
+	s.release(bytes)
+	if grant > 0 {
+		s.grant(grant)
+	}
+	return dst
+}
+
+// settle counts what the last Next lent as taken, and returns the credit to grant: half a
+// window at a time. s.mu is held.
+func (s *subscription) settle() int {
+	s.spent += s.lent
+	s.lent = 0
+	if s.window < 0 || s.free || s.last || s.spent < s.window/2 {
+		return 0
+	}
+	grant := s.spent
+	s.spent = 0
+	s.credit += grant
+	return grant
+}
+
+func (s *subscription) grant(bytes int) {
+	l := s.link
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.subs[s.ref] == s {
+		l.up.commit(wire.AppendCredit(l.up.begin(), s.ref, uint64(bytes)))
+	}
+}
+
+// Close implements relay.Subscription.
+func (s *subscription) Close() {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return
+	}
+	s.closed = true
+	bytes := s.bytes
+	s.waiting, s.chunk, s.bytes = nil, nil, 0
+	s.mu.Unlock()
+	s.release(bytes)
+	l := s.link
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.subs[s.ref] == s {
+		delete(l.subs, s.ref)
+		l.up.commit(wire.AppendFrame(l.up.begin(), wire.TypeCancel, s.ref, nil))
+	}
+}
