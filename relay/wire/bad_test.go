@@ -91,6 +91,8 @@ func scanBody(of string, in []byte) error {
 		_, err = wire.ScanPublish(in)
 	case "credit":
 		_, err = wire.ScanCredit(in)
+	case "ok":
+		_, _, err = wire.ScanOK(in)
 	case "message":
 		_, err = wire.CheckPublished(in)
 	}

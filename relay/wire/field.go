@@ -14,10 +14,11 @@ const (
 )
 
 // field reads one field: a varint's value as v, bytes as b, which has no room to append to.
-// n < 0: malformed. Groups are malformed: proto3 has none.
+// n < 0: malformed. Groups are malformed: proto3 has none. What passes here passes every
+// decoder, else one publisher could send what all subscribers choke on.
 func field(body []byte) (t tag, v uint64, b []byte, n int) {
 	num, typ, k := protowire.ConsumeTag(body)
-	if k < 0 {
+	if k < 0 || num > protowire.MaxValidNumber { // ConsumeTag takes more than decoders do
 		return 0, 0, nil, -1
 	}
 	switch typ {

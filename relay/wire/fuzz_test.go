@@ -115,14 +115,13 @@ func FuzzScanPublish(f *testing.F) {
 // hasGroup reports whether b has a group, which scanners refuse and protobuf ignores.
 func hasGroup(b []byte) bool {
 	for len(b) > 0 {
-		num, typ, n := protowire.ConsumeField(b)
+		_, typ, n := protowire.ConsumeField(b)
 		if n < 0 {
 			return false
 		}
 		if typ == protowire.StartGroupType {
 			return true
 		}
-		_ = num
 		b = b[n:]
 	}
 	return false
@@ -146,6 +145,23 @@ func FuzzScanCredit(f *testing.F) {
 			if again, err := wire.ScanCredit(frame.frames[0].Body); err != nil || again != got {
 				t.Fatalf("appended %d, scanned %d, %v", got, again, err)
 			}
+		}
+	})
+}
+
+// FuzzScanOK holds the scanner to the generated decoder.
+func FuzzScanOK(f *testing.F) {
+	seedBodies(f, "ok", wire.TypeOK)
+	f.Fuzz(func(t *testing.T, in []byte) {
+		epoch, seq, err := wire.ScanOK(in)
+		want := new(wire.OK)
+		wantErr := proto.Unmarshal(in, want)
+		beyond := max(want.Epoch, want.Seq) > wire.MaxRef
+		if (err == nil) != (wantErr == nil) && !hasGroup(in) && !beyond {
+			t.Fatalf("scan %v, unmarshal %v", err, wantErr)
+		}
+		if err == nil && (epoch != want.Epoch || seq != want.Seq) {
+			t.Fatalf("scanned %d:%d, want %d:%d", epoch, seq, want.Epoch, want.Seq)
 		}
 	})
 }

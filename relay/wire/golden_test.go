@@ -244,6 +244,11 @@ func (g *golden) checkBody(t *testing.T, body []byte) {
 		if err != nil || !proto.Equal(got, want) {
 			t.Errorf("%s: scanned %v, %v; want %v", g.Name, got, err, want)
 		}
+	case "OK":
+		want := g.proto(t).(*wire.OK)
+		if epoch, seq, err := wire.ScanOK(body); err != nil || epoch != want.Epoch || seq != want.Seq {
+			t.Errorf("%s: scanned %d:%d, %v", g.Name, epoch, seq, err)
+		}
 	case "Credit":
 		if n, err := wire.ScanCredit(body); err != nil || n != g.proto(t).(*wire.Credit).Bytes {
 			t.Errorf("%s: scanned %d, %v", g.Name, n, err)

@@ -7,8 +7,8 @@ import (
 	"io"
 )
 
-// Errors of a Reader. Each ends the session with code protocol, but for ErrUnsupported, which
-// ends it with unsupported.
+// Errors of a Reader. They end the session with the codes protocol, too_large and unsupported;
+// a stream that ends within a frame (io.ErrUnexpectedEOF) with protocol.
 var (
 	// ErrMalformed: a varint is longer than ten bytes, or a body does not parse.
 	ErrMalformed = errors.New("malformed")

@@ -150,11 +150,11 @@ func ScanCredit(body []byte) (uint64, error) {
 // ScanOK reads the position of an OK body.
 func ScanOK(body []byte) (epoch, seq uint64, err error) {
 	for len(body) > 0 {
-		num, v, _, n := field(body)
+		t, v, _, n := field(body)
 		if n < 0 {
 			return 0, 0, fmt.Errorf("%w: OK", ErrMalformed)
 		}
-		switch num {
+		switch t {
 		case okEpoch:
 			epoch = v
 		case okSeq:
