@@ -1,0 +1,137 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+)
+
+// touchWait is how long to wait between two looks.
+const touchWait = 50 * time.Millisecond
+
+// A Config says what to measure. Command and Out are needed.
+type Config struct {
+	// Command starts a child: a program and its arguments, to which a role is added. The
+	// child's main calls Child.
+	Command []string
+	// Rows are names of rows or of groups (fanout, idle). Empty: all.
+	Rows []string
+	// Pairs is how many times subject and base run, in turn. 0: 5.
+	Pairs int
+	// For is the length of one run. 0: 20 s.
+	For time.Duration
+	// Flow says with which session flow control: "off" as Chromium, "on" as Safari, or
+	// "both". Empty: off.
+	Flow string
+	// Sessions bounds the sessions of one process, for a machine or a test that is small.
+	// 0: as many as the row says.
+	Sessions int
+	// Window is the credit of a subscription, bytes. 0: 64 KiB.
+	Window uint64
+	// Profiles is a folder for CPU profiles of the servers. Empty: none.
+	Profiles string
+	// JSON prints one line of JSON per row instead of tables.
+	JSON bool
+	Out  io.Writer
+	// Progress says what runs. Nil: nothing.
+	Progress io.Writer
+}
+
+// ErrMissed is returned by Run when a figure does not reach its bound.
+var ErrMissed = errors.New("bench: a figure was missed")
+
+// bench is one Run.
+type bench struct {
+	cfg      Config
+	flow     bool
+	row      string
+	profiles int
+}
+
+func (b *bench) scaled(n int) int {
+	if b.cfg.Sessions > 0 {
+		return min(n, b.cfg.Sessions)
+	}
+	return n
+}
+
+// Run measures and prints. It returns ErrMissed when all ran and a figure was missed.
+func Run(ctx context.Context, cfg Config) error {
+	if cfg.Pairs == 0 {
+		cfg.Pairs = 5
+	}
+	if cfg.For == 0 {
+		cfg.For = 20 * time.Second
+	}
+	if cfg.Progress == nil {
+		cfg.Progress = io.Discard
+	}
+	if len(cfg.Command) == 0 {
+		return errors.New("bench: no command for the children")
+	}
+	flows, ok := map[string][]bool{"": {false}, "off": {false}, "on": {true}, "both": {false, true}}[cfg.Flow]
+	if !ok {
+		return fmt.Errorf("bench: flow control %q; write off, on or both", cfg.Flow)
+	}
+	chosen, err := choose(cfg.Rows)
+	if err != nil {
+		return err
+	}
+	missed := false
+	for _, r := range chosen {
+		for i, flow := range flows {
+			if i > 0 && !r.flow {
+				continue
+			}
+			res, err := runRow(ctx, cfg, r, flow)
+			if err != nil {
+				return fmt.Errorf("bench %s: %w", r.name, err)
+			}
+			missed = missed || res.missed()
+			if err := res.print(cfg); err != nil {
+				return err
+			}
+		}
+	}
+	if missed {
+		return ErrMissed
+	}
+	return nil
+}
+
+// runRow runs the pairs of one row. Which side begins alternates.
+func runRow(ctx context.Context, cfg Config, r row, flow bool) (*result, error) {
+	res := &result{row: r, flow: flow}
+	b := &bench{cfg: cfg, flow: flow, row: r.name}
+	one := func(i int, name string, run func(context.Context, *bench) (sample, error), to *[]sample) error {
+		fmt.Fprintf(cfg.Progress, "%s: %d of %d: %s\n", r.name, i+1, cfg.Pairs, name)
+		s, err := run(ctx, b)
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		*to = append(*to, s)
+		return nil
+	}
+	for i := range cfg.Pairs {
+		sides := []func() error{
+			func() error { return one(i, "meridian", r.subject, &res.subject) },
+			func() error {
+				if r.base == nil {
+					return nil
+				}
+				return one(i, r.baseName, r.base, &res.base)
+			},
+		}
+		if i%2 == 1 {
+			sides[0], sides[1] = sides[1], sides[0]
+		}
+		for _, side := range sides {
+			if err := side(); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return res, nil
+}

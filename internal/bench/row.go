@@ -1,0 +1,130 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// A row is one line of the table of figures: what is measured, against what, and what it must
+// reach.
+type row struct {
+	name  string
+	group string
+	about string
+	// subject and base are one run each. base nil: the figure stands alone.
+	subject, base func(context.Context, *bench) (sample, error)
+	baseName      string
+	bounds        []bound
+	// flow says whether session flow control matters.
+	flow bool
+}
+
+// A bound is what a figure must reach: a ratio to the base, or a value.
+type bound struct {
+	of    metric
+	ratio float64 // 0: no ratio
+	most  float64 // 0: no value
+}
+
+func (b bound) String() string {
+	if b.ratio > 0 {
+		return fmt.Sprintf("%s ≤ %.2f ×", b.of.Name, b.ratio)
+	}
+	return fmt.Sprintf("%s ≤ %g %s", b.of.Name, b.most, b.of.Unit)
+}
+
+// against returns the two runs of a trial that both servers can do.
+func against(t trial) (subject, base func(context.Context, *bench) (sample, error)) {
+	b := t
+	t.server, b.server = roleMeridian, roleBaseline
+	return t.run, b.run
+}
+
+// rows returns the table.
+func rows() []row {
+	list := []row{
+		fanout("paced-128", trial{sessions: 1000, rate: 20, size: 128, channels: 1},
+			bound{of: cpuPerMessage, ratio: 1.15}, bound{of: p99, ratio: 1.2}),
+		fanout("paced-1k", trial{sessions: 1000, rate: 20, size: 1024, channels: 1},
+			bound{of: cpuPerMessage, ratio: 1.15}, bound{of: p99, ratio: 1.2}),
+		fanout("flood-128", trial{sessions: 100, size: 128, channels: 1},
+			bound{of: cpuPerMessage, ratio: 0.30}),
+		fanout("flood-1k", trial{sessions: 100, size: 1024, channels: 1},
+			bound{of: cpuPerMessage, ratio: 0.42}),
+		fanout("channels", trial{sessions: 1000, rate: 20, size: 128, channels: 50, busy: 5},
+			bound{of: cpuPerMessage, ratio: 1.25}),
+		{
+			name: "neighbour", group: "fanout",
+			about:    "one channel at 10 MB/s: p99 of another in the same session",
+			subject:  neighbour(true),
+			base:     neighbour(false),
+			baseName: "alone",
+			bounds:   []bound{{of: p99, ratio: 2}},
+		},
+		{
+			name: "stopped", group: "fanout",
+			about:    "900 readers while 100 others have stopped reading",
+			subject:  trial{server: roleMeridian, sessions: 900, rate: 20, size: 1024, channels: 1, stopped: 100}.run,
+			base:     trial{server: roleMeridian, sessions: 900, rate: 20, size: 1024, channels: 1}.run,
+			baseName: "alone",
+			bounds:   []bound{{of: p99, ratio: 1.1}},
+		},
+	}
+	idle := row{
+		name: "idle", group: "idle",
+		about:    "2000 sessions at rest, one subscription each",
+		baseName: "baseline",
+		bounds:   []bound{{of: rssPerSession, ratio: 1.10}, {of: idleCPU, ratio: 1.10}},
+		flow:     true,
+	}
+	idle.subject, idle.base = against(trial{sessions: 2000, channels: 1, idle: true})
+	frozen := row{
+		name: "frozen", group: "idle",
+		about:    "50 readers stopped by SIGSTOP for 10 s, at 1 MB/s",
+		baseName: "baseline",
+	}
+	frozen.subject, frozen.base = slow(0)
+	far := row{
+		name: "far", group: "idle",
+		about:    "50 readers at a round trip of 150 ms, at 1 MB/s",
+		baseName: "baseline",
+	}
+	far.subject, far.base = slow(150 * time.Millisecond)
+	return append(list, idle, further("subscriptions-own", true, 2500), further("subscriptions-shared", false, 400),
+		frozen, far, hubRow("hub-one-channel", 1), hubRow("hub-many-channels", 100_000))
+}
+
+func fanout(name string, t trial, bounds ...bound) row {
+	r := row{name: name, group: "fanout", about: t.about(), baseName: "baseline", bounds: bounds, flow: true}
+	r.subject, r.base = against(t)
+	return r
+}
+
+// choose returns the rows of these names or groups, all for none.
+func choose(names []string) ([]row, error) {
+	all := rows()
+	if len(names) == 0 {
+		return all, nil
+	}
+	var list []row
+	for _, n := range names {
+		found := false
+		for _, r := range all {
+			if r.name == n || r.group == n {
+				list, found = append(list, r), true
+			}
+		}
+		if !found {
+			var known []string
+			for _, r := range all {
+				known = append(known, r.name)
+			}
+			slices.Sort(known)
+			return nil, fmt.Errorf("bench: row %q; rows: %s; groups: fanout, idle", n, strings.Join(known, ", "))
+		}
+	}
+	return list, nil
+}

@@ -1,0 +1,74 @@
+package bench
+
+import (
+	"slices"
+	"time"
+)
+
+// A metric is one measured figure and its unit.
+type metric struct {
+	Name string
+	Unit string
+}
+
+// The metrics, in the order in which they are printed.
+var (
+	cpuPerMessage  = metric{"server CPU per message", "µs"}
+	perMessage     = metric{"packets per message", ""}
+	p50            = metric{"latency p50", "ms"}
+	p99            = metric{"latency p99", "ms"}
+	slowest        = metric{"latency max", "ms"}
+	messageRate    = metric{"messages per second", "1/s"}
+	messages       = metric{"messages", ""}
+	idleCPU        = metric{"idle CPU per 1000 sessions", "ms/s"}
+	rssPerSession  = metric{"RSS per session", "KB"}
+	heapPerSession = metric{"heap per session", "KB"}
+	stackPer       = metric{"stacks per session", "KB"}
+	goroutinesPer  = metric{"goroutines per session", ""}
+	rss            = metric{"RSS", "MB"}
+	heap           = metric{"heap", "MB"}
+	stacks         = metric{"stacks", "MB"}
+	goroutines     = metric{"goroutines", ""}
+	subBytes       = metric{"memory per subscription", "B"}
+	subRSS         = metric{"RSS per subscription", "B"}
+	readerHeap     = metric{"memory per slow reader", "KB"}
+	readerRSS      = metric{"RSS per slow reader", "KB"}
+	addedGo        = metric{"goroutines at rest beyond one", ""}
+)
+
+var metrics = []metric{
+	cpuPerMessage, perMessage, p50, p99, slowest, messageRate, messages, idleCPU,
+	rssPerSession, heapPerSession, stackPer, goroutinesPer, rss, heap, stacks, goroutines,
+	subBytes, subRSS, readerHeap, readerRSS, addedGo,
+}
+
+// A sample is what one run measured.
+type sample map[metric]float64
+
+// median returns the median of each metric.
+func median(samples []sample) sample {
+	m := sample{}
+	for _, k := range metrics {
+		var v []float64
+		for _, s := range samples {
+			if x, ok := s[k]; ok {
+				v = append(v, x)
+			}
+		}
+		if len(v) > 0 {
+			m[k] = medianOf(v)
+		}
+	}
+	return m
+}
+
+func medianOf(v []float64) float64 {
+	v = slices.Sorted(slices.Values(v))
+	mid := len(v) / 2
+	if len(v)%2 == 1 {
+		return v[mid]
+	}
+	return (v[mid-1] + v[mid]) / 2
+}
+
+func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
