@@ -1,0 +1,324 @@
+package hub
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/meridian-relay/meridian/relay"
+)
+
+// feedIdle is how long a feed stays open when nobody reads on: its cursors keep their positions.
+const feedIdle = 5 * time.Second
+
+// A feed catches up: an upstream subscription from an older position, read only as far as the
+// foremost cursor on it wants, into a small ring that its cursors share. A feed in mode latest
+// has one cursor.
+type feed struct {
+	// Set at construction.
+	t       *topic
+	start   relay.Start
+	latest  bool
+	barrier bool
+
+	// Owned by the turn.
+	src   *source
+	retry retry
+	hole  relay.Position
+
+	// Guarded by the topic's mutex.
+	ring  ring
+	known bool // the upstream said OK
+	subs  int
+	bell  bell
+	want  bool // a cursor is at the head
+	end   *relay.End
+	dead  bool      // given up: its cursors look for another place
+	used  time.Time // when somebody last read
+}
+
+// turnFeeds opens feeds for those who wait, reads them and closes them.
+func (w *worker) turnFeeds(t *topic) bool {
+	t.mu.Lock()
+	w.admit(t)
+	idle := len(t.feeds) == 0
+	t.mu.Unlock()
+	if idle {
+		return false
+	}
+	again := false
+	for _, f := range slices.Clone(t.feeds) { // only turns change the list
+		t.mu.Lock()
+		over := f.subs == 0 || f.bell.empty() && w.now.Sub(f.used) >= feedIdle
+		pull := f.want || !f.known
+		if over {
+			t.release(f)
+			t.feeds = slices.DeleteFunc(t.feeds, func(o *feed) bool { return o == f })
+		} else if f.bell.empty() {
+			w.at(f.used.Add(feedIdle))
+		}
+		ended := f.end != nil
+		t.mu.Unlock()
+		switch {
+		case over:
+			w.shut(f)
+			again = true // the place may be wanted
+		case ended:
+		case f.src == nil && (f.retry.at.IsZero() || f.retry.due(w.now)):
+			w.openFeed(f)
+		case f.src == nil:
+			w.at(f.retry.at)
+		case pull:
+			again = w.pull(f.src, f) || again
+		}
+	}
+	return again
+}
+
+// admit gives those who wait a place, in order: in the ring, on an open feed, or on a new one as
+// long as there may be more.
+func (w *worker) admit(t *topic) {
+	for s := t.waiting.head; s != nil; s = t.waiting.head {
+		if s.started && t.ring.covers(s.at) {
+			t.placeInRing(s)
+			t.bell.ring(s)
+			continue
+		}
+		if t.attach(s) {
+			continue
+		}
+		if len(t.feeds) >= w.h.cfg.TopicFeeds || !w.h.slots.take(t) {
+			return
+		}
+		w.h.count.feeds.Add(1)
+		f := &feed{t: t, latest: s.latest, used: w.now}
+		f.ring.budget = &w.h.budget
+		if s.started {
+			f.start = relay.Start{Kind: relay.StartAfter, After: s.at}
+		} else {
+			f.start, f.barrier = s.extra.from, s.extra.barrier
+		}
+		t.feeds = append(t.feeds, f)
+		t.put(s, f)
+		if f.latest {
+			continue
+		}
+		for o := t.waiting.head; o != nil; { // who wants the same comes along
+			next := o.next
+			if f.admits(o) {
+				t.put(o, f)
+			}
+			o = next
+		}
+	}
+}
+
+// attach puts s on an open feed whose window it falls into, and reports whether there is one.
+func (t *topic) attach(s *subscription) bool {
+	for _, f := range t.feeds {
+		if f.admits(s) {
+			t.put(s, f)
+			return true
+		}
+	}
+	return false
+}
+
+// admits reports whether s can go on at f.
+func (f *feed) admits(s *subscription) bool {
+	if f.latest || s.latest || f.end != nil {
+		return false
+	}
+	switch {
+	case s.started && f.known:
+		return f.ring.covers(s.at)
+	case s.started:
+		return f.start == relay.Start{Kind: relay.StartAfter, After: s.at}
+	case s.extra.barrier || f.barrier:
+		return false // its OK could be older than the request
+	case f.known:
+		return s.extra.from.Kind == relay.StartFirst && f.start.Kind == relay.StartFirst && f.ring.posFrom == 0
+	}
+	return f.start == s.extra.from
+}
+
+// put makes s a cursor on f.
+func (t *topic) put(s *subscription, f *feed) {
+	s.place, s.feed, s.id = onFeed, f, 0
+	f.subs++
+	f.used = time.Now()
+	if !f.known {
+		f.bell.arm(s)
+		return
+	}
+	if !s.started {
+		s.begun(f.ring.base)
+	}
+	s.id = f.ring.seek(s.at)
+	f.bell.ring(s)
+}
+
+// begun answers s, whose start only the upstream could resolve.
+func (s *subscription) begun(p relay.Position) {
+	s.at, s.started, s.okDue, s.extra = p, true, true, nil
+}
+
+// leaveFeed takes s off its feed.
+func (s *subscription) leaveFeed() {
+	f := s.feed
+	s.place, s.feed = nowhere, nil
+	if f.subs--; f.subs == 0 && !f.dead {
+		s.t.h.runq.schedule(s.t)
+	}
+}
+
+func (w *worker) openFeed(f *feed) {
+	t := f.t
+	f.retry.at = time.Time{}
+	r := relay.SubscribeRequest{From: f.start, Barrier: f.barrier}
+	if f.latest {
+		r.Mode = relay.Latest
+	}
+	t.mu.Lock()
+	if f.known {
+		r.From = relay.Start{Kind: relay.StartAfter, After: f.ring.head}
+		r.Barrier = false
+	}
+	t.mu.Unlock()
+	f.src = w.open(t, r)
+	w.h.runq.schedule(t)
+}
+
+// take takes frames of the feed's subscription, up to one pull's worth while nobody wants more.
+func (f *feed) take(w *worker, s *source, frames []relay.Frame) bool {
+	t, most := f.t, w.h.cfg.FeedBytes
+	var end *relay.End
+	t.mu.Lock()
+	before := f.ring.next
+	for i := range frames {
+		switch fr := &frames[i]; fr.Kind {
+		case relay.KindOK:
+			f.retry.since = w.now
+			f.opened(fr.At)
+		case relay.KindMessage, relay.KindGap:
+			if !f.known || w.accept(&f.ring, fr, most, !f.latest) {
+				continue
+			}
+			if f.hole != fr.At {
+				f.hole = fr.At
+				w.h.count.unjoined.Add(1)
+				end = &relay.End{Code: relay.Internal, Detail: "a message did not follow"}
+				break
+			}
+			w.accept(&f.ring, &relay.Frame{Kind: relay.KindGap, Reason: relay.GapEpoch, At: f.ring.head, Next: fr.At}, most, true)
+			w.accept(&f.ring, fr, most, true)
+		case relay.KindEnd:
+			e := *fr.End
+			end = &e
+		}
+		if end != nil {
+			break
+		}
+	}
+	if f.ring.next != before {
+		f.want = false
+		f.bell.all()
+		for o := t.waiting.head; o != nil; {
+			next := o.next
+			if f.admits(o) {
+				t.put(o, f)
+			}
+			o = next
+		}
+	}
+	if end != nil && final(end) {
+		f.end = end
+		f.bell.all()
+	}
+	on := f.want || !f.known
+	t.mu.Unlock()
+	if end == nil {
+		return on
+	}
+	s.sub.Close()
+	f.src = nil
+	if !final(end) {
+		f.retry.ended(w.now, end)
+		if end.Deadline > 0 {
+			f.retry.at = w.now.Add(end.RetryAfter)
+		}
+		w.at(f.retry.at)
+	}
+	return false
+}
+
+// opened notes the upstream's OK. Who asked to begin after a position begins there, whatever
+// the upstream makes of it: a gap says where they differ.
+func (f *feed) opened(at relay.Position) {
+	if f.known {
+		return
+	}
+	f.known = true
+	if f.start.Kind == relay.StartAfter {
+		at = f.start.After
+	}
+	f.ring.reset(at)
+	for s := f.bell.lists[f.bell.armed].head; s != nil; s = s.next {
+		if !s.started {
+			s.begun(at)
+		}
+	}
+	f.bell.all()
+}
+
+// release gives up f: whoever is on it finds out when it next reads.
+func (t *topic) release(f *feed) {
+	f.dead = true
+	f.ring.reset(f.ring.head)
+}
+
+// shut closes a feed that was released.
+func (w *worker) shut(f *feed) {
+	if f.src != nil {
+		f.src.sub.Close()
+		f.src = nil
+	}
+	w.h.count.feeds.Add(-1)
+	w.h.slots.give(&w.h.runq)
+}
+
+// slots are the feeds that the process may still open; topics that found none wait in order.
+type slots struct {
+	mu    sync.Mutex
+	free  int
+	queue []*topic
+}
+
+// take takes a slot for t, or has t scheduled when one is free.
+func (s *slots) take(t *topic) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.free > 0 {
+		s.free--
+		return true
+	}
+	if !slices.Contains(s.queue, t) {
+		s.queue = append(s.queue, t)
+	}
+	return false
+}
+
+// give gives a slot back.
+func (s *slots) give(q *runq) {
+	s.mu.Lock()
+	s.free++
+	var t *topic
+	if len(s.queue) > 0 {
+		t = s.queue[0]
+		s.queue = slices.Delete(s.queue, 0, 1)
+	}
+	s.mu.Unlock()
+	if t != nil {
+		q.schedule(t)
+	}
+}

@@ -1,0 +1,90 @@
+package hub
+
+import (
+	"time"
+
+	"github.com/meridian-relay/meridian/relay"
+)
+
+// A query asks the upstream where the channel stands, for subscriptions with a barrier: a
+// subscription {live, barrier} of which only the OK is wanted. It serves everyone who asked
+// before it was sent, and nobody who asked after.
+type query struct {
+	src   *source
+	asked list // guarded by the topic's mutex
+}
+
+// queriesOpen bounds the queries of one topic under way; past it barriers wait and share the
+// next.
+const queriesOpen = 4
+
+func (w *worker) turnQueries(t *topic) bool {
+	t.mu.Lock()
+	ask := t.known && t.barrier.head != nil
+	t.mu.Unlock()
+	if ask && len(t.queries) < queriesOpen {
+		if t.asking.at.IsZero() || t.asking.due(w.now) {
+			w.openQuery(t)
+		} else {
+			w.at(t.asking.at)
+		}
+	}
+	again := false
+	for i := 0; i < len(t.queries); {
+		q := t.queries[i]
+		again = w.pull(q.src, q) || again
+		if i < len(t.queries) && t.queries[i] == q {
+			i++
+		}
+	}
+	return again
+}
+
+func (w *worker) openQuery(t *topic) {
+	q := &query{}
+	t.asking.at = time.Time{}
+	t.mu.Lock()
+	for t.barrier.head != nil {
+		q.asked.push(t.barrier.head)
+	}
+	t.mu.Unlock()
+	q.src = w.open(t, relay.SubscribeRequest{Barrier: true})
+	t.queries = append(t.queries, q)
+}
+
+func (q *query) take(w *worker, s *source, frames []relay.Frame) bool {
+	t := s.t
+	switch f := &frames[0]; f.Kind {
+	case relay.KindOK:
+		t.asking.tries = 0
+		t.mu.Lock()
+		// Everything acknowledged before is at or before the answer; everything after the
+		// larger of the two is still to come through the ring, or there already.
+		from := t.ring.head
+		if from.Before(f.At) {
+			from = f.At
+		}
+		for q.asked.head != nil {
+			t.startAt(q.asked.head, from)
+		}
+		t.mu.Unlock()
+	case relay.KindEnd:
+		t.asking.ended(w.now, f.End)
+		w.at(t.asking.at)
+		t.mu.Lock()
+		for q.asked.head != nil {
+			t.barrier.push(q.asked.head)
+		}
+		t.mu.Unlock()
+	default:
+		return true
+	}
+	for i, o := range t.queries {
+		if o == q {
+			t.queries = append(t.queries[:i], t.queries[i+1:]...)
+			break
+		}
+	}
+	s.sub.Close()
+	return false
+}
