@@ -63,9 +63,9 @@ type Bare struct {
 	cfg BareConfig
 
 	// Owned by Run.
-	batch *channel.Batch
-	taken []command
-	mark  time.Time // of the last upkeep
+	batch  *channel.Batch
+	taken  []command
+	behind bool // upkeep did not finish
 
 	// Guarded by mu. Readers hold it for one Next, Run for a few hundred commands.
 	mu   sync.RWMutex
@@ -122,7 +122,7 @@ func (b *Bare) Run(ctx context.Context) error {
 			return nil
 		case <-b.queue.signal:
 		case <-tick.C:
-			b.upkeep()
+			b.behind = true
 		}
 		b.topics.wakeReady()
 		b.taken = b.queue.take(b.taken)
@@ -131,11 +131,11 @@ func (b *Bare) Run(ctx context.Context) error {
 			b.apply(rest[:n])
 			rest = rest[n:]
 		}
+		if b.behind {
+			b.upkeep(len(b.taken))
+		}
 	}
 }
-
-// upkeepEvery is how often retention and expiry are looked after.
-const upkeepEvery = 20 * time.Millisecond
 
 // apply applies commands, answers them, and wakes whoever waits for their channels.
 func (b *Bare) apply(list []command) {
@@ -149,7 +149,7 @@ func (b *Bare) apply(list []command) {
 			continue
 		}
 		if c.at, c.end = b.batch.Publish(c.p); c.end.Code == relay.Done {
-			b.topics.touch(c.p.Channel)
+			b.topics.touch(c.p.Channel, c.at.Epoch)
 		}
 	}
 	b.batch.Commit()
@@ -162,8 +162,6 @@ func (b *Bare) apply(list []command) {
 	}
 	b.topics.wakeTouched()
 }
-
-func (b *Bare) upkeep() {}
 
 // stop answers and ends everything.
 func (b *Bare) stop() {

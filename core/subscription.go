@@ -15,16 +15,24 @@ type subscription struct {
 	wake    func()
 
 	// Owned by the caller of Next and Close.
-	cursor  channel.Cursor
 	opened  bool
 	ended   bool
 	refusal *relay.End
+
+	// Guarded by Bare.mu: Next holds it for reading, Run for writing.
+	cursor channel.Cursor
 
 	// Guarded by topics.mu.
 	armed  bool // in its topic's list: wake when there is more
 	closed bool
 	next   *subscription // in the list it stands in
 	prev   *subscription
+}
+
+// touched is a channel that got messages, and the epoch of the first.
+type touched struct {
+	channel relay.Channel
+	epoch   relay.Epoch
 }
 
 // topics holds who waits for what. A channel has a topic only while somebody waits for it.
@@ -34,7 +42,7 @@ type topics struct {
 	queue *queue
 
 	// Owned by Run.
-	touched []relay.Channel
+	touched []touched
 	waking  []*subscription
 
 	// Guarded by mu, which is taken inside Bare.mu.
@@ -57,6 +65,10 @@ func (t *topics) subscribe(b *Bare, r relay.SubscribeRequest, wake func()) *subs
 	t.count++
 	if t.count > t.most {
 		s.refusal = &relay.End{Code: relay.Busy, Detail: "too many subscriptions are open at the home"}
+	}
+	if t.stopped {
+		go wake() // Run has ended; an End is there
+		return s
 	}
 	t.ready = append(t.ready, s)
 	t.queue.notify()
@@ -144,9 +156,9 @@ func (t *topics) disarm(s *subscription) {
 }
 
 // touch notes that a channel changed.
-func (t *topics) touch(ch relay.Channel) {
-	if n := len(t.touched); n == 0 || t.touched[n-1] != ch {
-		t.touched = append(t.touched, ch)
+func (t *topics) touch(ch relay.Channel, epoch relay.Epoch) {
+	if n := len(t.touched); n == 0 || t.touched[n-1].channel != ch {
+		t.touched = append(t.touched, touched{ch, epoch})
 	}
 }
 
@@ -155,8 +167,14 @@ func (t *topics) touch(ch relay.Channel) {
 func (t *topics) collect() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for _, ch := range t.touched {
-		t.takeList(ch)
+	for _, c := range t.touched {
+		from := len(t.waking)
+		t.takeList(c.channel)
+		for _, s := range t.waking[from:] {
+			if s.cursor.Absent() {
+				s.cursor.Born(c.epoch)
+			}
+		}
 	}
 	t.touched = t.touched[:0]
 }

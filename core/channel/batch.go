@@ -21,14 +21,15 @@ type Batch struct {
 	producers map[producerID]*producer
 	subjects  map[relay.Subject]*subject
 	free      []*state
+	removals  []removal
 	key       []byte // scratch
-	value     []byte // scratch
 }
 
 // A state is a channel's record while a batch holds it.
 type state struct {
 	head
 	policy *Policy
+	owned  bool // checked, in this batch
 	exists bool
 	dirty  bool
 }
@@ -54,48 +55,72 @@ func (b *Batch) Begin(v View, now time.Time) {
 
 // Commit writes what the batch still holds.
 func (b *Batch) Commit() {
-	b.commitProducers()
-	for ch, s := range b.channels {
-		if s.dirty && s.exists {
-			b.v.Set(appendName(b.key[:0], kindHead, ch), s.append(make([]byte, 0, 96)))
-		}
-		s.policy, s.dirty = nil, false
+	b.flush()
+	for _, s := range b.channels {
+		s.policy = nil
 		if len(b.free) < 256 {
 			b.free = append(b.free, s)
 		}
 	}
 	clear(b.channels)
 	clear(b.policies)
+	clear(b.producers)
+	clear(b.subjects)
+	b.v = nil
+}
+
+// flush writes what the batch holds, and goes on holding it.
+func (b *Batch) flush() {
+	b.flushProducers()
+	for ch, s := range b.channels {
+		b.write(ch, s)
+	}
 	if b.dirty {
-		b.v.Set([]byte{kindShard}, b.shard.append(nil))
+		b.v.Set([]byte{kindShard}, b.shard.append(make([]byte, 0, 48)))
 		b.dirty = false
 	}
-	b.v = nil
+}
+
+func (b *Batch) write(ch relay.Channel, s *state) {
+	if s.dirty && s.exists {
+		b.v.Set(appendName(b.key[:0], kindHead, ch), s.append(make([]byte, 0, 96)))
+	}
+	s.dirty = false
 }
 
 // open returns a channel that this shard owns. A channel that does not exist has exists false.
 func (b *Batch) open(ch relay.Channel) (*state, relay.End) {
-	if s, ok := b.channels[ch]; ok {
+	if s, ok := b.channels[ch]; ok && s.owned {
 		return s, relay.End{}
 	}
 	if _, err := relay.ParseChannel(string(ch)); err != nil {
 		return nil, relay.End{Code: relay.BadChannel, Detail: err.Error()}
 	}
-	p, end := b.policy(ch.Namespace())
-	if end.Code != relay.Done {
+	if _, end := b.policy(ch.Namespace()); end.Code != relay.Done {
 		return nil, end
 	}
 	if end := owned(b.v, b.key, ch); end.Code != relay.Done {
 		return nil, end
 	}
+	s := b.load(ch)
+	s.owned = true
+	return s, relay.End{}
+}
+
+// load returns a channel, whoever owns it.
+func (b *Batch) load(ch relay.Channel) *state {
+	if s, ok := b.channels[ch]; ok {
+		return s
+	}
 	s := &state{}
 	if n := len(b.free); n > 0 {
 		s, b.free = b.free[n-1], b.free[:n-1]
 	}
-	s.policy = p
+	s.policy, _ = b.policy(ch.Namespace())
+	s.owned = false
 	s.exists = loadHead(b.v, b.key, ch, &s.head)
 	b.channels[ch] = s
-	return s, relay.End{}
+	return s
 }
 
 func (b *Batch) policy(ns relay.Namespace) (*Policy, relay.End) {
@@ -103,9 +128,10 @@ func (b *Batch) policy(ns relay.Namespace) (*Policy, relay.End) {
 		return p, relay.End{}
 	}
 	p, end := loadPolicy(b.v, b.key, ns)
-	if end.Code == relay.Done {
-		b.policies[ns] = &p
+	if end.Code != relay.Done {
+		return nil, end
 	}
+	b.policies[ns] = &p
 	return &p, end
 }
 
@@ -147,6 +173,7 @@ func (b *Batch) SetPolicy(ns relay.Namespace, p Policy) error {
 	}
 	p = p.filled()
 	b.v.Set(appendName(b.key[:0], kindPolicy, ns), p.append(nil))
+	b.v.Set(appendName(b.key[:0], kindSweep, ns), append([]byte{recordVersion}, ns+":"...))
 	if held, ok := b.policies[ns]; ok {
 		*held = p // the channels that the batch holds point to it
 	}

@@ -37,20 +37,9 @@ func (b *Batch) own(ns relay.Namespace, first, last relay.Slot, mine bool, shard
 		}
 	}
 	b.v.Set(key, bits)
-	for ch := range b.channels {
-		if s := ch.Slot(); !mine && ch.Namespace() == ns && first <= s && s <= last {
-			b.evict(ch)
-		}
+	for _, s := range b.channels {
+		s.owned = false // ask again
 	}
-}
-
-// evict writes a channel and lets go of it, so that its next use asks for the owner again.
-func (b *Batch) evict(ch relay.Channel) {
-	s := b.channels[ch]
-	if s.dirty && s.exists {
-		b.v.Set(appendName(b.key[:0], kindHead, ch), s.append(nil))
-	}
-	delete(b.channels, ch)
 }
 
 // owned answers Moved for a channel that this shard does not own.

@@ -15,8 +15,8 @@ type Policy struct {
 	Count uint64
 	// Bytes is how many bytes of messages a channel keeps. 0: 64 MiB.
 	Bytes uint64
-	// Keyed keeps the newest message of every key beyond Age and Count, though not beyond
-	// Bytes. Messages without a key count as one more key. A message that a newer one of its
+	// Keyed keeps the newest message of every key beyond Age, though not beyond Bytes;
+	// it excludes Count. Messages without a key count as one more key. A message that a newer one of its
 	// key replaced goes by Age, or a minute after it came, where Age is negative.
 	Keyed bool
 	// Payload is the longest payload in bytes, at most 1 MiB. 0: 64 KiB.
@@ -40,6 +40,9 @@ func (p Policy) Check() error {
 	if p.Payload < 0 || p.Payload > wire.MaxPayload {
 		return fmt.Errorf("payload of %d bytes: allowed are 1 to %d, and 0 for the default of %d",
 			p.Payload, wire.MaxPayload, DefaultPayload)
+	}
+	if p.Keyed && p.Count > 0 {
+		return fmt.Errorf("count of %d with keyed: what is kept is one message for every key; leave count 0", p.Count)
 	}
 	if p.ForgetAfter < 0 {
 		return fmt.Errorf("forget_after of %v: it cannot be negative; 0 is the default of %v",

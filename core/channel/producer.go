@@ -1,23 +1,343 @@
 package channel
 
-import "github.com/meridian-relay/meridian/relay"
+import (
+	"encoding/binary"
+	"fmt"
+	"time"
+
+	"github.com/cespare/xxhash/v2"
+
+	"github.com/meridian-relay/meridian/relay"
+)
+
+// Bounds of "order and once".
+const (
+	// Window is how many of a producer's last numbers are answered again.
+	Window = 1024
+	// MaxAge is how long after its first attempt a publish is still applied.
+	MaxAge = 5 * time.Minute
+	// ProducerTTL is how long a producer is remembered after its last use. It exceeds MaxAge,
+	// so that number 1 of a producer that is not known, if young enough, was never applied.
+	ProducerTTL = 10 * time.Minute
+)
+
+// What producers count in bytes: record, keys, index and the view's own overhead.
+const (
+	producerCost = 512
+	chunkCost    = 448
+	// tableRetry is when to try again after a table was full.
+	tableRetry = 5 * time.Second
+)
+
+// chunkLen is how many numbers share a record. Chunk k holds 16k+1 to 16k+16.
+const chunkLen = 16
+
+// keptChunks are the full chunks that a producer keeps: a window.
+const keptChunks = Window / chunkLen
 
 type producerID struct {
 	channel relay.Channel
 	id      relay.Producer
 }
 
-type producer struct{}
-
-type subject struct{}
-
-func (b *Batch) commitProducers() {}
-
-func (b *Batch) publishOnce(s *state, p *relay.Publication) (relay.Position, relay.End) {
-	if end := checkBody(s.policy, p.Body); end.Code != relay.Done {
-		return relay.Position{}, end
-	}
-	return b.put(s, p), relay.End{}
+// An entry is what became of a number.
+type entry struct {
+	seq    relay.Seq // 0: it was used up without a message
+	digest uint64    // xxhash64 of the body
 }
 
-func (b *Batch) schedule(s *state, ch relay.Channel) {}
+// A producer is the record of a producer in a channel while a batch holds it.
+type producer struct {
+	subject relay.Subject
+	epoch   relay.Epoch // of its channel when it began; a later one closes it
+	last    uint64      // its last number
+	used    uint64      // time of last use, Unix ms
+	expiry  uint64      // where it stands in the index, Unix ms
+	tail    []entry     // the numbers of the last chunk, up to last
+	exists  bool
+	dirty   bool
+}
+
+// A subject is how much its producers take.
+type subject struct {
+	bytes uint64
+	dirty bool
+}
+
+func (p *producer) append(b []byte) []byte {
+	b = append(b, recordVersion)
+	for _, v := range []uint64{uint64(p.epoch), p.last, p.used, p.expiry} {
+		b = putUint(b, v)
+	}
+	return appendEntries(putBytes(b, p.subject), p.tail)
+}
+
+func (p *producer) decode(id producerID, b []byte) {
+	d := newDecoder(b)
+	p.epoch, p.last, p.used, p.expiry = relay.Epoch(d.uint()), d.uint(), d.uint(), d.uint()
+	p.subject = relay.Subject(d.bytes())
+	p.tail = decodeEntries(p.tail[:0], &d)
+	d.check("producer", id.channel)
+}
+
+func appendEntries(b []byte, list []entry) []byte {
+	for _, e := range list {
+		b = binary.BigEndian.AppendUint64(b, uint64(e.seq))
+		b = binary.BigEndian.AppendUint64(b, e.digest)
+	}
+	return b
+}
+
+func decodeEntries(list []entry, d *decoder) []entry {
+	d.bad = d.bad || len(d.b)%16 != 0
+	for !d.bad && len(d.b) > 0 {
+		list = append(list, entry{
+			seq:    relay.Seq(binary.BigEndian.Uint64(d.b)),
+			digest: binary.BigEndian.Uint64(d.b[8:]),
+		})
+		d.b = d.b[16:]
+	}
+	return list
+}
+
+// producer returns the producer of a channel.
+func (b *Batch) producer(id producerID) *producer {
+	if p, ok := b.producers[id]; ok {
+		return p
+	}
+	p := &producer{}
+	if v, ok := b.v.Get(appendProducerKey(b.key[:0], id.channel, id.id)); ok {
+		p.decode(id, v)
+		p.exists = true
+	}
+	b.producers[id] = p
+	return p
+}
+
+func (b *Batch) subject(name relay.Subject) *subject {
+	if s, ok := b.subjects[name]; ok {
+		return s
+	}
+	s := &subject{}
+	if v, ok := b.v.Get(appendName(b.key[:0], kindSubject, name)); ok {
+		d := newDecoder(v)
+		s.bytes = d.uint()
+		d.check("subject", name)
+	}
+	b.subjects[name] = s
+	return s
+}
+
+// publishOnce applies the next number of a producer, and answers earlier ones.
+func (b *Batch) publishOnce(s *state, p *relay.Publication) (relay.Position, relay.End) {
+	id := producerID{p.Channel, p.Producer}
+	pr := b.producer(id)
+	if pr.exists {
+		if at, end, done := b.repeated(s, pr, id, p); done {
+			return at, end
+		}
+	} else if p.N != 1 || p.Age > MaxAge {
+		return relay.Position{}, relay.End{Code: relay.TooOld, Detail: fmt.Sprintf(
+			"number %d of a producer that is not known here: whether it was applied cannot be told", p.N)}
+	}
+	e := entry{}
+	if !p.Void {
+		if end := checkBody(s.policy, p.Body); end.Code != relay.Done {
+			return relay.Position{}, end
+		}
+		e.digest = xxhash.Sum64(p.Body)
+	}
+	if end := b.room(s, pr, p.Subject); end.Code != relay.Done {
+		return relay.Position{}, end
+	}
+	if p.Void {
+		b.begin(s)
+		b.record(s, pr, id, p.Subject, e)
+		return relay.Position{}, relay.End{Code: relay.Voided}
+	}
+	at := b.put(s, p)
+	e.seq = at.Seq
+	b.record(s, pr, id, p.Subject, e)
+	return at, relay.End{}
+}
+
+// repeated answers everything but the next number of a producer that is open.
+func (b *Batch) repeated(s *state, pr *producer, id producerID, p *relay.Publication) (at relay.Position, end relay.End, done bool) {
+	refuse := func(code relay.Code, format string, args ...any) (relay.Position, relay.End, bool) {
+		return relay.Position{}, relay.End{Code: code, Detail: fmt.Sprintf(format, args...)}, true
+	}
+	if pr.subject != p.Subject {
+		return refuse(relay.Forbidden, "the producer belongs to another subject")
+	}
+	if p.N <= pr.last {
+		e, ok := b.lookup(pr, id, p.N)
+		if !ok {
+			return refuse(relay.TooOld, "number %d: the last is %d, and %d are remembered", p.N, pr.last, Window)
+		}
+		pr.used, pr.dirty = b.shard.time, true
+		switch {
+		case e.seq == 0:
+			return relay.Position{}, relay.End{Code: relay.Voided}, true
+		case !p.Void && e.digest != xxhash.Sum64(p.Body):
+			return refuse(relay.Conflict, "number %d was used for another payload", p.N)
+		}
+		return relay.Position{Epoch: pr.epoch, Seq: e.seq}, relay.End{}, true
+	}
+	switch {
+	case pr.epoch != s.at.Epoch || pr.epoch <= b.shard.broken:
+		return refuse(relay.TooOld, "the channel began a new epoch: take a new producer")
+	case p.N != pr.last+1:
+		return refuse(relay.OutOfOrder, "number %d: the next is %d", p.N, pr.last+1)
+	case p.Age > MaxAge && !p.Void:
+		return refuse(relay.TooOld, "first tried %v ago; at most %v", p.Age.Round(time.Second), MaxAge)
+	}
+	return relay.Position{}, relay.End{}, false
+}
+
+// lookup returns what became of number n, which is not beyond the last.
+func (b *Batch) lookup(pr *producer, id producerID, n uint64) (entry, bool) {
+	if n == 0 || n+Window <= pr.last {
+		return entry{}, false
+	}
+	tail := pr.last - uint64(len(pr.tail)) // the last number before the tail
+	if n > tail {
+		return pr.tail[n-tail-1], true
+	}
+	v, ok := b.v.Get(appendWindowKey(b.key[:0], id.channel, id.id, (n-1)/chunkLen))
+	if !ok {
+		return entry{}, false
+	}
+	d := newDecoder(v)
+	list := decodeEntries(make([]entry, 0, chunkLen), &d)
+	d.check("window", id.channel)
+	return list[(n-1)%chunkLen], true
+}
+
+// room refuses what would take the tables of producers beyond their bounds.
+func (b *Batch) room(s *state, pr *producer, name relay.Subject) relay.End {
+	need := uint64(0)
+	switch {
+	case !pr.exists:
+		need = producerCost + uint64(len(name))
+	case len(pr.tail) == chunkLen && pr.last <= Window:
+		need = chunkCost
+	default:
+		return relay.End{}
+	}
+	full := ""
+	switch l := b.shard.limits; {
+	case b.subject(name).bytes+need > l.Subject:
+		full = "this subject"
+	case s.tables+need > l.Channel:
+		full = "this channel"
+	case b.shard.tables+need > l.Shard:
+		full = "this shard"
+	default:
+		return relay.End{}
+	}
+	return relay.End{Code: relay.Busy, RetryAfter: tableRetry, Detail: fmt.Sprintf(
+		"the table of producers of %s is full; producers leave it %v after their last use", full, ProducerTTL)}
+}
+
+// count adds to what producers take.
+func (b *Batch) count(s *state, name relay.Subject, delta int) {
+	sub := b.subject(name)
+	sub.bytes += uint64(delta)
+	s.tables += uint64(delta)
+	b.shard.tables += uint64(delta)
+	sub.dirty, s.dirty, b.dirty = true, true, true
+}
+
+// record notes what became of the producer's next number.
+func (b *Batch) record(s *state, pr *producer, id producerID, name relay.Subject, e entry) {
+	if !pr.exists {
+		*pr = producer{subject: name, epoch: s.at.Epoch, exists: true, tail: pr.tail[:0]}
+		pr.expiry = b.shard.time + uint64(ProducerTTL.Milliseconds())
+		b.v.Set(appendExpiryKey(b.key[:0], pr.expiry, id.channel, id.id), []byte{recordVersion})
+		b.count(s, name, producerCost+len(name))
+	}
+	if len(pr.tail) == chunkLen {
+		chunk := (pr.last - 1) / chunkLen
+		b.v.Set(appendWindowKey(b.key[:0], id.channel, id.id, chunk),
+			appendEntries(append(make([]byte, 0, 1+16*chunkLen), recordVersion), pr.tail))
+		if chunk >= keptChunks {
+			b.v.Delete(appendWindowKey(b.key[:0], id.channel, id.id, chunk-keptChunks))
+		} else {
+			b.count(s, name, chunkCost)
+		}
+		pr.tail = pr.tail[:0]
+	}
+	pr.tail = append(pr.tail, e)
+	pr.last++
+	pr.used, pr.dirty = b.shard.time, true
+}
+
+// flushProducers writes the producers and subjects that the batch holds.
+func (b *Batch) flushProducers() {
+	for id, p := range b.producers {
+		if p.dirty && p.exists {
+			b.v.Set(appendProducerKey(b.key[:0], id.channel, id.id),
+				p.append(make([]byte, 0, 48+len(p.subject)+16*len(p.tail))))
+			p.dirty = false
+		}
+	}
+	for name, s := range b.subjects {
+		switch {
+		case s.dirty && s.bytes == 0:
+			b.v.Delete(appendName(b.key[:0], kindSubject, name))
+		case s.dirty:
+			b.v.Set(appendName(b.key[:0], kindSubject, name), putUint([]byte{recordVersion}, s.bytes))
+		}
+		s.dirty = false
+	}
+}
+
+// Expire forgets producers that were not used for ProducerTTL, looking at no more than most of
+// them. It returns how many it looked at; most of them: call it again.
+func (b *Batch) Expire(most int) int {
+	type due struct {
+		at uint64
+		id producerID
+	}
+	var list []due
+	end := appendDueKey(nil, b.shard.time+1, "")
+	end[0] = kindExpiry
+	for k := range b.v.Ascend([]byte{kindExpiry}, end) {
+		if len(list) == most {
+			break
+		}
+		tail := len(k) - len(relay.Producer{})
+		d := due{at: binary.BigEndian.Uint64(k[1:]), id: producerID{channel: relay.Channel(k[9 : tail-1])}}
+		copy(d.id.id[:], k[tail:])
+		list = append(list, d)
+	}
+	for _, d := range list {
+		b.v.Delete(appendExpiryKey(b.key[:0], d.at, d.id.channel, d.id.id))
+		pr := b.producer(d.id)
+		if next := pr.used + uint64(ProducerTTL.Milliseconds()); next > b.shard.time {
+			pr.expiry, pr.dirty = next, true
+			b.v.Set(appendExpiryKey(b.key[:0], next, d.id.channel, d.id.id), []byte{recordVersion})
+			continue
+		}
+		b.forgetProducer(pr, d.id)
+	}
+	return len(list)
+}
+
+func (b *Batch) forgetProducer(pr *producer, id producerID) {
+	s := b.load(id.channel)
+	b.v.Delete(appendProducerKey(b.key[:0], id.channel, id.id))
+	cost := producerCost + len(pr.subject)
+	if pr.last > 0 {
+		// Full chunks before the tail, of which a window's worth was kept.
+		last := (pr.last - 1) / chunkLen
+		first := last - min(last, keptChunks)
+		for c := first; c < last; c++ {
+			b.v.Delete(appendWindowKey(b.key[:0], id.channel, id.id, c))
+			cost += chunkCost
+		}
+	}
+	b.count(s, pr.subject, -cost)
+	*pr = producer{tail: pr.tail[:0]}
+	b.reschedule(s, id.channel)
+}

@@ -59,6 +59,16 @@ func Open(r Reader, q *relay.SubscribeRequest, now time.Time) (Cursor, relay.Fra
 	return c, relay.Frame{Kind: relay.KindOK, At: c.after, Next: at}
 }
 
+// Absent reports whether the channel did not exist when the cursor last looked.
+func (c *Cursor) Absent() bool { return c.absent && !c.ended }
+
+// Born tells a cursor that is Absent that its channel began in the epoch given, with nothing
+// forgotten in between. Without that it has to assume that messages came and went, and a Gap
+// tells so wherever the floor rose meanwhile.
+func (c *Cursor) Born(epoch relay.Epoch) {
+	c.after, c.absent = relay.Position{Epoch: epoch}, false
+}
+
 // At returns the place up to which the cursor has read.
 func (c *Cursor) At() relay.Position { return c.after }
 
