@@ -38,17 +38,14 @@ type request struct {
 // listen says how a server is set up.
 type listen struct {
 	FlowControl bool
-	// RetainBytes bounds what the home keeps of a channel.
-	RetainBytes int64
 }
 
 // An answer is one line from a child.
 type answer struct {
-	Error  string `json:",omitempty"`
-	Ready  *ready `json:",omitempty"`
-	Usage  *meter.Usage
-	Count  *load.Count
-	Detail map[string]int64 `json:",omitempty"` // what else a server counts
+	Error string `json:",omitempty"`
+	Ready *ready `json:",omitempty"`
+	Usage *meter.Usage
+	Count *load.Count
 }
 
 // ready says where a server can be reached.
