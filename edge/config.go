@@ -9,7 +9,9 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/meridian-relay/meridian/internal/transport"
 	"github.com/meridian-relay/meridian/relay"
+	"github.com/meridian-relay/meridian/relay/hub"
 )
 
 // A Verifier turns tokens into grants. If the End's code is not Done, there is no grant. It may
@@ -54,6 +56,11 @@ type Config struct {
 	Ready func() error
 	// Pages serves HTTP requests outside of /v1/. nil: not found.
 	Pages http.Handler
+	// HubStats reads the figures of the hub behind Upstream, for metrics. nil: none.
+	HubStats func() hub.Stats
+	// Carriers tunes the carriers. What this Config says itself, and Serve and Handler, are
+	// ignored in it.
+	Carriers transport.ServerConfig
 	// Log. nil: none.
 	Log *slog.Logger
 }

@@ -61,20 +61,19 @@ func New(cfg Config) (*Edge, error) {
 	e.certificates.Store(&cfg.Certificates)
 	e.api = newAPI(e)
 	e.ops = e.newOps()
-	e.transport, err = transport.NewServer(transport.ServerConfig{
-		TLS:        e.tls(),
-		PacketConn: cfg.PacketConn,
-		Listener:   cfg.Listener,
-		Plain:      cfg.Plain,
-		Handler:    e,
-		Origins:    e.origins.allow,
-		TokenKey:   cfg.TokenKey,
-		ResetKey:   cfg.ResetKey,
-		Serve:      e.serve,
-		Log:        cfg.Log,
-	})
+	carriers := cfg.Carriers
+	carriers.TLS = e.tls()
+	carriers.PacketConn, carriers.Listener, carriers.Plain = cfg.PacketConn, cfg.Listener, cfg.Plain
+	carriers.Handler, carriers.Serve, carriers.Origins = e, e.serve, e.origins.allow
+	carriers.TokenKey, carriers.ResetKey = cfg.TokenKey, cfg.ResetKey
+	carriers.Log = cfg.Log
+	e.transport, err = transport.NewServer(carriers)
 	if err != nil {
 		return nil, fmt.Errorf("edge %q: %w", cfg.Name, err)
+	}
+	e.count.registry.MustRegister(transportFigures(e.transport.Stats))
+	if cfg.HubStats != nil {
+		e.count.registry.MustRegister(hubFigures(cfg.HubStats))
 	}
 	return e, nil
 }

@@ -23,6 +23,8 @@ type counts struct {
 	admittedBytes  prometheus.Counter
 	publishes      map[relay.Code]prometheus.Counter
 	publishesOther prometheus.Counter
+	delivered      prometheus.Counter
+	deliveredBytes prometheus.Counter
 	requests       *prometheus.CounterVec // route, status
 }
 
@@ -41,6 +43,10 @@ func newCounts(e *Edge) *counts {
 			Name: "meridian_edge_publishes_admitted_total", Help: "Publishes within all limits."}),
 		admittedBytes: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "meridian_edge_published_bytes_total", Help: "Bytes of message bodies in publishes within all limits."}),
+		delivered: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "meridian_edge_delivered_messages_total", Help: "Messages handed to sessions and back-ends."}),
+		deliveredBytes: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "meridian_edge_delivered_bytes_total", Help: "Bytes of the bodies of messages handed to sessions and back-ends."}),
 		publishes: make(map[relay.Code]prometheus.Counter),
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "meridian_edge_http_requests_total", Help: "HTTP requests of back-ends."}, []string{"route", "status"}),
@@ -62,7 +68,8 @@ func newCounts(e *Edge) *counts {
 	c.registry.MustRegister(
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		c.sessions, c.sessionsTotal, c.hellosRefused, c.limits, c.admitted, c.admittedBytes, publishes, c.requests,
+		c.sessions, c.sessionsTotal, c.hellosRefused, c.limits, c.admitted, c.admittedBytes, publishes,
+		c.delivered, c.deliveredBytes, c.requests,
 		accounts("meridian_edge_subjects", "Subjects whose limits are kept.", e.subjects),
 		accounts("meridian_edge_addresses", "Addresses whose limits are kept.", e.addresses),
 	)
@@ -99,21 +106,4 @@ func (c *counts) answered(code relay.Code) {
 
 func (c *counts) request(route string, status int) {
 	c.requests.WithLabelValues(route, strconv.Itoa(status)).Inc()
-}
-
-// A countedUpstream counts the answers to publishes. Deliveries are the hub's to count.
-type countedUpstream struct {
-	relay.Upstream
-	count *counts
-}
-
-func (u countedUpstream) Publish(p relay.Publication, answer func(relay.Position, relay.End)) error {
-	err := u.Upstream.Publish(p, func(at relay.Position, end relay.End) {
-		u.count.answered(end.Code)
-		answer(at, end)
-	})
-	if err != nil {
-		u.count.answered(relay.Busy)
-	}
-	return err
 }
