@@ -63,9 +63,10 @@ type Bare struct {
 	cfg BareConfig
 
 	// Owned by Run.
-	batch  *channel.Batch
-	taken  []command
-	behind bool // upkeep did not finish
+	batch   *channel.Batch
+	taken   []command
+	behind  bool // upkeep did not finish
+	applied int  // publishes since upkeep
 
 	// Guarded by mu. Readers hold it for one Next, Run for a few hundred commands.
 	mu   sync.RWMutex
@@ -131,8 +132,8 @@ func (b *Bare) Run(ctx context.Context) error {
 			b.apply(rest[:n])
 			rest = rest[n:]
 		}
-		if b.behind {
-			b.upkeep(len(b.taken))
+		if b.applied += len(b.taken); b.behind || b.applied >= messagesAtOnce {
+			b.upkeep()
 		}
 	}
 }

@@ -6,8 +6,9 @@ import (
 	"github.com/meridian-relay/meridian/core/channel"
 )
 
-// upkeepEvery is how often retention and expiry are looked after.
-const upkeepEvery = 20 * time.Millisecond
+// upkeepEvery is how often retention and expiry are looked after, besides after every
+// messagesAtOnce publishes.
+const upkeepEvery = 100 * time.Millisecond
 
 // Bounds of one round of upkeep, which holds the lock.
 const (
@@ -17,8 +18,10 @@ const (
 
 // upkeep applies retention and expiry in rounds: as many as keep pace with the publishes just
 // applied, and some more. What is left is done next time, after the publishes that came.
-func (b *Bare) upkeep(applied int) {
-	for range 8 + 4*applied/messagesAtOnce {
+func (b *Bare) upkeep() {
+	rounds := 8 + 4*b.applied/messagesAtOnce
+	b.applied = 0
+	for range rounds {
 		if !b.round() {
 			b.behind = false
 			return

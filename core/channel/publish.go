@@ -1,6 +1,7 @@
 package channel
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/meridian-relay/meridian/relay"
@@ -28,27 +29,16 @@ func (b *Batch) Publish(p relay.Publication) (relay.Position, relay.End) {
 
 func checkBody(policy *Policy, body []byte) relay.End {
 	size, err := wire.CheckPublished(body)
-	if err != nil {
-		return relay.End{Code: relay.BadRequest, Detail: err.Error()}
-	}
 	switch {
+	case errors.Is(err, wire.ErrTooLarge):
+		return relay.End{Code: relay.TooLarge, Detail: err.Error()}
+	case err != nil:
+		return relay.End{Code: relay.BadRequest, Detail: err.Error()}
 	case size.Payload > policy.Payload:
-		return tooLarge("payload", size.Payload, policy.Payload)
-	case size.Key > wire.MaxKey:
-		return tooLarge("key", size.Key, wire.MaxKey)
-	case size.Headers > wire.MaxHeaders:
-		return tooLarge("headers", size.Headers, wire.MaxHeaders)
-	case len(body) > wire.MaxMessage-stampRoom:
-		return tooLarge("message", len(body), wire.MaxMessage-stampRoom)
+		return relay.End{Code: relay.TooLarge, Detail: fmt.Sprintf(
+			"payload of %d bytes; this namespace allows %d", size.Payload, policy.Payload)}
 	}
 	return relay.End{}
-}
-
-// stampRoom is kept for the publisher and the time that the home appends, in bytes.
-const stampRoom = 512
-
-func tooLarge(what string, has, most int) relay.End {
-	return relay.End{Code: relay.TooLarge, Detail: fmt.Sprintf("%s of %d bytes; at most %d", what, has, most)}
 }
 
 // begin makes sure that the channel exists and that its epoch goes on.
