@@ -68,7 +68,7 @@ func (d *datagrams) turn(f *feed, s *scratch) {
 		f.lane.commit(appendFrame(f.lane.begin(), f.ref, fr, f.at))
 	}
 	clear(frames)
-	f.pulled(allowed, bytes, 0, ended)
+	f.pulled(allowed, bytes, ended)
 }
 
 // message sends one message by datagram, or on the stream where it does not fit. Errors of the

@@ -15,6 +15,7 @@ const (
 	quantum      = 2 << 10          // bytes of one subscription's turn on a shared lane
 	backlogBound = 64 << 10         // control bytes past which the lane's requests wait
 	stallAfter   = 30 * time.Second // a stream that accepts nothing for so long is given up
+	lookEvery    = 10 * time.Second // how often a blocked write is looked at
 )
 
 // errStalled is why a lane fails when its stream accepted nothing for stallAfter.
@@ -27,7 +28,8 @@ type scratch struct {
 }
 
 var scratches = sync.Pool{New: func() any {
-	return &scratch{buf: make([]byte, 0, writeSize+wire.MaxHeaderLen), frames: make([]relay.Frame, 0, 64)}
+	// With room for the part of a message by which a turn may exceed its bytes.
+	return &scratch{buf: make([]byte, 0, writeSize+4<<10), frames: make([]relay.Frame, 0, 64)}
 }}
 
 // controls holds buffers for control frames, so that a lane at rest has none.
@@ -43,6 +45,7 @@ type lane struct {
 
 	// Owned by the writer.
 	deadline time.Time // that out has
+	wrote    bool      // since control frames were last looked for
 
 	// Guarded by queue.mu.
 	control  *[]byte       // frames that go before all else; nil: none
@@ -187,7 +190,8 @@ func (l *lane) write() {
 			}
 			recycle(control)
 		}
-		for err == nil && len(b) < writeSize {
+		l.wrote = false
+		for err == nil && len(b) < writeSize && !l.wrote {
 			l.mu.Lock()
 			f := l.pop()
 			l.mu.Unlock()
@@ -223,12 +227,12 @@ func (l *lane) rest() {
 
 // turn gives f its turn: it appends to b, or writes, what f may send now.
 func (l *lane) turn(f *feed, b []byte, s *scratch) ([]byte, error) {
-	size := quantum
-	if f.own {
-		size = writeSize
+	size := writeSize - len(b)
+	if !f.own {
+		size = min(size, quantum)
 	}
 	frames, allowed := f.pull(s.frames[:0], size)
-	var bytes, cost int
+	var bytes int
 	var ended bool
 	var err error
 	for i := range frames {
@@ -236,9 +240,7 @@ func (l *lane) turn(f *feed, b []byte, s *scratch) ([]byte, error) {
 		if fr.Kind == relay.KindMessage {
 			f.at = fr.At
 			bytes += len(fr.Body)
-			epoch, seq := uint64(fr.At.Epoch), uint64(fr.At.Seq)
-			cost += wire.MessageCost(epoch, seq, len(fr.Body))
-			if b, err = l.message(b, f.ref, epoch, seq, fr.Body); err != nil {
+			if b, err = l.message(b, f.ref, fr); err != nil {
 				break
 			}
 			continue
@@ -250,35 +252,36 @@ func (l *lane) turn(f *feed, b []byte, s *scratch) ([]byte, error) {
 	if cap(frames) <= 1024 {
 		s.frames = frames[:0]
 	}
-	f.pulled(allowed, bytes, cost, ended)
+	f.pulled(allowed, bytes, ended)
 	return b, err
 }
 
 // message appends a Message frame to b, which it writes first where there is no room. A body
 // larger than a write goes as it is.
-func (l *lane) message(b []byte, ref, epoch, seq uint64, body []byte) ([]byte, error) {
-	if len(b) > 0 && len(b)+wire.MaxHeaderLen+20+len(body) > cap(b) {
+func (l *lane) message(b []byte, ref uint64, fr *relay.Frame) ([]byte, error) {
+	if len(b) > 0 && len(b)+wire.MaxHeaderLen+20+len(fr.Body) > cap(b) {
 		if err := l.flush(b); err != nil {
 			return b[:0], err
 		}
 		b = b[:0]
 	}
-	b = wire.AppendMessageHeader(b, ref, epoch, seq, len(body))
-	if len(b)+len(body) <= cap(b) {
-		return append(b, body...), nil
+	b = wire.AppendMessageHeader(b, ref, uint64(fr.At.Epoch), uint64(fr.At.Seq), len(fr.Body))
+	if len(b)+len(fr.Body) <= cap(b) {
+		return append(b, fr.Body...), nil
 	}
 	if err := l.flush(b); err != nil {
 		return b[:0], err
 	}
-	return b[:0], l.flush(body)
+	return b[:0], l.flush(fr.Body)
 }
 
 // flush writes b. It fails with errStalled when nothing was accepted for stallAfter.
 func (l *lane) flush(b []byte) error {
-	for {
-		if now := time.Now(); l.deadline.Sub(now) < stallAfter {
-			// A little longer than needed, so that it is not set again at every write.
-			l.deadline = now.Add(stallAfter + stallAfter/4)
+	l.wrote = true
+	progress := time.Now()
+	for now := progress; ; now = time.Now() {
+		if l.deadline.Sub(now) < lookEvery/2 { // not at every write: it costs
+			l.deadline = now.Add(lookEvery)
 			if err := l.out.SetWriteDeadline(l.deadline); err != nil {
 				return err
 			}
@@ -290,11 +293,12 @@ func (l *lane) flush(b []byte) error {
 		if !errors.Is(err, os.ErrDeadlineExceeded) {
 			return err
 		}
-		if n == 0 {
+		if now = time.Now(); n > 0 {
+			progress = now
+			b = b[n:]
+		} else if now.Sub(progress) >= stallAfter {
 			return errStalled
 		}
-		l.deadline = time.Time{}
-		b = b[n:]
 	}
 }
 

@@ -183,15 +183,17 @@ func (f *feed) pull(dst []relay.Frame, turn int) ([]relay.Frame, int) {
 	return f.sub.Next(dst, allowed), allowed
 }
 
-// pulled accounts for what pull returned: bytes of bodies, the credit they cost, and whether
-// the last End was among them. What was lent is no longer used.
-func (f *feed) pulled(allowed, bytes, cost int, ended bool) {
+// pulled accounts for what pull returned: bytes of bodies, and whether the last End was among
+// them. What was lent is no longer used.
+func (f *feed) pulled(allowed, bytes int, ended bool) {
 	if ended {
 		f.sub.Close()
 	}
 	q := f.queue
 	q.mu.Lock()
-	f.credit -= int64(cost)
+	if !f.free {
+		f.credit -= int64(bytes)
+	}
 	switch {
 	case ended:
 		f.state = stateDone

@@ -131,7 +131,7 @@ func (r *requests) publication(f wire.Frame) (relay.Publication, relay.End) {
 	if err != nil {
 		return p, refusal(relay.BadRequest, "%v", err)
 	}
-	if string(v.Channel) != string(r.channel) {
+	if r.channel == "" || string(v.Channel) != string(r.channel) {
 		ch, err := relay.ParseChannel(string(v.Channel))
 		if err != nil {
 			return p, refusal(relay.BadChannel, "%v", err)
@@ -170,14 +170,12 @@ func (r *requests) publication(f wire.Frame) (relay.Publication, relay.End) {
 	}
 	size, err := wire.CheckPublished(v.Body)
 	switch {
+	case errors.Is(err, wire.ErrTooLarge):
+		return p, refusal(relay.TooLarge, "%v", err)
 	case err != nil:
 		return p, refusal(relay.BadRequest, "%v", err)
 	case size.Payload > s.payload:
 		return p, refusal(relay.TooLarge, "payload of %d bytes; at most %d", size.Payload, s.payload)
-	case size.Key > wire.MaxKey:
-		return p, refusal(relay.TooLarge, "key of %d bytes; at most %d", size.Key, wire.MaxKey)
-	case size.Headers > wire.MaxHeaders:
-		return p, refusal(relay.TooLarge, "headers of %d bytes; at most %d", size.Headers, wire.MaxHeaders)
 	}
 	p.Body = slices.Clone(v.Body)
 	return p, relay.End{}

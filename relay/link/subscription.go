@@ -73,8 +73,7 @@ type subscription struct {
 	chunk   []byte // that the next body goes to; its part in use is never written again
 	bytes   int    // of bodies that wait
 	credit  int    // bytes that the peer may still send
-	lent    int    // what the last Next returned costs
-	spent   int    // taken, and not yet granted again
+	spent   int    // bytes taken, and not yet granted again
 	armed   bool   // wake is due when a frame comes
 	last    bool   // the last End was put
 	closed  bool
@@ -184,7 +183,7 @@ func (s *subscription) put(fr relay.Frame) bool {
 				s.mu.Unlock()
 				return false
 			}
-			s.credit -= wire.MessageCost(uint64(fr.At.Epoch), uint64(fr.At.Seq), len(fr.Body))
+			s.credit -= len(fr.Body)
 		}
 		if s.free && s.bytes > max(s.window, defaultCredit) {
 			s.mu.Unlock()
@@ -223,17 +222,13 @@ func (s *subscription) release(n int) {
 	}
 }
 
-// Next implements relay.Subscription. Calling it grants the peer what the last call returned.
+// Next implements relay.Subscription. What it returns counts as taken: waiting until it is no
+// longer lent would wait for ever for a consumer that waits for wake.
 func (s *subscription) Next(dst []relay.Frame, maxBytes int) []relay.Frame {
 	s.mu.Lock()
-	grant := s.settle()
 	var bytes, n int
 	for n < len(s.waiting) && (bytes < maxBytes || n == 0) {
-		fr := &s.waiting[n]
-		bytes += len(fr.Body)
-		if fr.Kind == relay.KindMessage {
-			s.lent += wire.MessageCost(uint64(fr.At.Epoch), uint64(fr.At.Seq), len(fr.Body))
-		}
+		bytes += len(s.waiting[n].Body)
 		n++
 	}
 	dst = append(dst, s.waiting[:n]...)
@@ -249,6 +244,7 @@ func (s *subscription) Next(dst []relay.Frame, maxBytes int) []relay.Frame {
 	}
 	s.bytes -= bytes
 	s.armed = bytes < maxBytes && !s.last // then nothing waits any more
+	grant := s.take(bytes)
 	s.mu.Unlock()
 	s.release(bytes)
 	if grant > 0 {
@@ -257,12 +253,11 @@ func (s *subscription) Next(dst []relay.Frame, maxBytes int) []relay.Frame {
 	return dst
 }
 
-// settle counts what the last Next lent as taken, and returns the credit to grant: half a
-// window at a time. s.mu is held.
-func (s *subscription) settle() int {
-	s.spent += s.lent
-	s.lent = 0
-	if s.window < 0 || s.free || s.last || s.spent < s.window/2 {
+// take counts bytes as taken, and returns the credit to grant: half a window at a time. s.mu is
+// held.
+func (s *subscription) take(bytes int) int {
+	s.spent += bytes
+	if s.window < 0 || s.free || s.last || s.spent < max(s.window/2, 1) {
 		return 0
 	}
 	grant := s.spent
