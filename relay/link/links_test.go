@@ -96,6 +96,7 @@ func TestLinksMakeBeforeBreak(t *testing.T) {
 			t.Fatalf("got %+v; want an End with the deadline", frames)
 		}
 		time.Sleep(time.Second)
+		synctest.Wait()
 		if len(f.servers) != 2 {
 			t.Fatalf("%d links were dialled; want a second one", len(f.servers))
 		}
