@@ -61,6 +61,9 @@ func (o *outbox) answer(l *letter, attempt uint32, at relay.Position, end relay.
 
 func (o *outbox) refuse(l *letter, end relay.End, now time.Time, jitter float64) {
 	v := judge(end.Code)
+	if v == vTooOld && o.base == 1 && l.n > 1 {
+		v = vRetry // the home cannot know a producer whose number 1 has not arrived
+	}
 	switch {
 	case v == vUsed && l.refusal != nil:
 		o.finish(l, relay.Position{}, l.refusal.Err())
