@@ -8,7 +8,7 @@ import (
 )
 
 // Bytes is a size. It is written as a number of bytes, or with a unit: 64KiB, 1MiB, 1GiB, or
-// the decimal 64KB, 1MB, 1GB.
+// the decimal 64KB, 1MB, 1GB; -1 stands for no limit, where that is possible.
 type Bytes int64
 
 var units = []struct {
@@ -21,6 +21,9 @@ var units = []struct {
 
 // ParseBytes parses a size.
 func ParseBytes(s string) (Bytes, error) {
+	if s == "-1" {
+		return -1, nil
+	}
 	number, size := strings.TrimSpace(s), int64(1)
 	for _, u := range units {
 		if head, ok := strings.CutSuffix(number, u.name); ok {

@@ -64,6 +64,7 @@ func (d *Dev) Check() error {
 	c.loopback("http", d.HTTP)
 	c.loopback("ops", d.Ops)
 	c.log(d.Log)
+	c.limits(d.Limits)
 	c.namespaces(d.Namespaces)
 	return errors.Join(c.faults...)
 }
@@ -106,9 +107,6 @@ func (c *checks) namespaces(all map[string]Namespace) {
 		if ns.Messages < 0 {
 			c.fail(key+".messages", "%d is less than none", ns.Messages)
 		}
-		if ns.Age == 0 && ns.Messages == 0 && ns.Bytes == 0 {
-			c.fail(key, "keeps messages without bound; set age, messages or bytes")
-		}
 		c.payload(key+".payload", ns.Payload)
 	}
 }
@@ -124,21 +122,21 @@ func namespaceName(s string) bool {
 }
 
 func (c *checks) limits(l Limits) {
-	for _, n := range []struct {
-		key   string
-		value int
-	}{
-		{"sessions", l.Sessions}, {"sessions_per_subject", l.SessionsPerSubject},
-		{"sessions_per_address", l.SessionsPerAddress}, {"subscriptions", l.Subscriptions},
-	} {
-		if n.value < 0 {
-			c.fail("limits."+n.key, "%d is less than none", n.value)
+	c.payload("limits.payload", l.Payload)
+	for name, scope := range map[string]Scope{"session": l.Session, "subject": l.Subject, "address": l.Address} {
+		key := "limits." + name
+		for _, n := range []struct {
+			key   string
+			value float64
+		}{
+			{"sessions", float64(scope.Sessions)}, {"subscriptions", float64(scope.Subscriptions)},
+			{"publishes_per_second", scope.PublishesPerSecond}, {"bytes_per_second", float64(scope.BytesPerSecond)},
+		} {
+			if n.value < 0 && n.value != -1 {
+				c.fail(key+"."+n.key, "%v is less than none; -1 is no limit", n.value)
+			}
 		}
 	}
-	if l.PublishesPerSecond < 0 {
-		c.fail("limits.publishes_per_second", "%v is less than none", l.PublishesPerSecond)
-	}
-	c.payload("limits.payload", l.Payload)
 }
 
 func (c *checks) payload(key string, b Bytes) {
@@ -226,12 +224,13 @@ func (c *checks) jwks(key, value string) {
 	}
 }
 
+// origin checks the form; the edge reads it.
 func (c *checks) origin(key, value string) {
 	if value == "*" {
 		return
 	}
-	u, err := url.Parse(value)
-	if err != nil || u.Scheme == "" || u.Host == "" || strings.TrimSuffix(u.String(), "/") != u.Scheme+"://"+u.Host {
+	scheme, host, ok := strings.Cut(value, "://")
+	if !ok || scheme == "" || host == "" || strings.ContainsAny(host, "/?#@ ") {
 		c.fail(key, "%q is not an origin; write scheme://host or scheme://host:port", value)
 	}
 }

@@ -13,7 +13,7 @@ func valid(t *testing.T) Edge {
 	e := DefaultEdge()
 	e.TLS = KeyPair{Cert: file, Key: file}
 	e.Tokens.Issuers = []Issuer{{Issuer: "https://auth.example.com", JWKS: "https://auth.example.com/keys"}}
-	e.Namespaces = map[string]Namespace{"chat": {Age: time.Hour}}
+	e.Namespaces = map[string]Namespace{"chat": {Age: Age(time.Hour)}}
 	return e
 }
 
@@ -45,8 +45,8 @@ func TestEdgeCheck(t *testing.T) {
 		"kind":          {func(e *Edge) { e.Upstream.Kind = "disk" }, `upstream.kind: "disk" is neither memory nor nodes`},
 		"no namespaces": {func(e *Edge) { e.Namespaces = nil }, "namespaces: there are none"},
 		"bad namespace": {func(e *Edge) { e.Namespaces["Chat"] = Namespace{Age: 1} }, "namespaces.Chat: a namespace's name is"},
-		"unbounded":     {func(e *Edge) { e.Namespaces["chat"] = Namespace{} }, "namespaces.chat: keeps messages without bound"},
 		"payload":       {func(e *Edge) { e.Limits.Payload = 2 << 20 }, "limits.payload: 2MiB is more than 1MiB"},
+		"below none":    {func(e *Edge) { e.Limits.Subject.Sessions = -5 }, "limits.subject.sessions: -5 is less than none; -1 is no limit"},
 		"no nodes":      {func(e *Edge) { nodes(e); e.Upstream.Nodes = nil }, "upstream.nodes: is empty"},
 		"node port":     {func(e *Edge) { nodes(e); e.Upstream.Nodes[0] = "a:0" }, `upstream.nodes[0]: "a:0" has no port to connect to`},
 		"node ca":       {func(e *Edge) { nodes(e); e.Upstream.TLS.CA = "" }, "upstream.tls.ca: is empty"},

@@ -56,15 +56,22 @@ type Issuer struct {
 	JWKS   string `key:"jwks"`   // its public keys: a file, or an https URL
 }
 
-// Limits bound what clients take. 0: the default that `config show` prints.
+// Limits bound what clients take. -1: no limit, but payload and unanswered always have one.
 type Limits struct {
-	Sessions           int     `key:"sessions"`             // of this edge
-	SessionsPerSubject int     `key:"sessions_per_subject"` //
-	SessionsPerAddress int     `key:"sessions_per_address"` // per IPv4 address or IPv6 /64
-	Subscriptions      int     `key:"subscriptions"`        // per session
-	PublishesPerSecond float64 `key:"publishes_per_second"` // per session
-	BytesPerSecond     Bytes   `key:"bytes_per_second"`     // published, per session
-	Payload            Bytes   `key:"payload"`              // of one message; at most 1MiB
+	Payload    Bytes `key:"payload"`    // of one message; at most 1MiB
+	Unanswered Bytes `key:"unanswered"` // publishes without an answer, of one session
+	Sessions   int   `key:"sessions"`   // of this edge
+	Session    Scope `key:"session"`    // of each session
+	Subject    Scope `key:"subject"`    // of all sessions of one subject together
+	Address    Scope `key:"address"`    // of all sessions from one IPv4 address or IPv6 /64
+}
+
+// A Scope is what one session, subject or address may have.
+type Scope struct {
+	Sessions           int     `key:"sessions"` // without meaning for a session
+	Subscriptions      int     `key:"subscriptions"`
+	PublishesPerSecond float64 `key:"publishes_per_second"`
+	BytesPerSecond     Bytes   `key:"bytes_per_second"` // published
 }
 
 // Hub bounds the memory of recent messages.
@@ -89,13 +96,26 @@ type Peers struct {
 	TLS    MutualTLS `key:"tls"`
 }
 
-// Namespace is a policy. 0 means without that bound; one of them at least must be set.
+// Namespace is a policy for channels.
 type Namespace struct {
-	Age      time.Duration `key:"age"`      // of the oldest message kept
-	Messages int64         `key:"messages"` // kept per channel
-	Bytes    Bytes         `key:"bytes"`    // kept per channel
-	Keyed    bool          `key:"keyed"`    // keep the newest of each key, whatever the bounds
-	Payload  Bytes         `key:"payload"`  // of one message; 0: 64KiB
+	Age         Age           `key:"age"`          // of the oldest message kept, or forever; 0: 10m
+	Messages    int64         `key:"messages"`     // kept per channel; 0: any number
+	Bytes       Bytes         `key:"bytes"`        // kept per channel; 0: 64MiB
+	Keyed       bool          `key:"keyed"`        // keep the newest of each key beyond age and messages
+	Payload     Bytes         `key:"payload"`      // of one message; 0: 64KiB
+	ForgetAfter time.Duration `key:"forget_after"` // a channel without messages and producers; 0: 1h
+}
+
+// Age is a time, or forever, which is negative.
+type Age time.Duration
+
+const forever = "forever"
+
+func (a Age) String() string {
+	if a < 0 {
+		return forever
+	}
+	return time.Duration(a).String()
 }
 
 // DefaultEdge returns the defaults.
@@ -113,8 +133,10 @@ func DefaultEdge() Edge {
 // DefaultLimits returns the limits' defaults.
 func DefaultLimits() Limits {
 	return Limits{
-		Sessions: 100_000, SessionsPerSubject: 10_000, SessionsPerAddress: 10_000, Subscriptions: 1000,
-		PublishesPerSecond: 1000, BytesPerSecond: 1 << 20, Payload: 64 << 10,
+		Payload: 64 << 10, Unanswered: 1 << 20, Sessions: 100_000,
+		Session: Scope{Subscriptions: 1000, PublishesPerSecond: 10_000, BytesPerSecond: 16 << 20},
+		Subject: Scope{Sessions: 10_000, Subscriptions: 100_000, PublishesPerSecond: 20_000, BytesPerSecond: 32 << 20},
+		Address: Scope{Sessions: 2000, Subscriptions: 200_000, PublishesPerSecond: 50_000, BytesPerSecond: 64 << 20},
 	}
 }
 
@@ -126,16 +148,21 @@ type Dev struct {
 	For        time.Duration        `key:"for"` // end after so long; 0: never
 	Grace      time.Duration        `key:"grace"`
 	Log        Log                  `key:"log"`
+	Limits     Limits               `key:"limits"`
 	Hub        Hub                  `key:"hub"`
 	Namespaces map[string]Namespace `key:"namespaces"`
 }
+
+// unlimited is for one machine, whose only user need not be protected from himself.
+var unlimited = Scope{Sessions: -1, Subscriptions: -1, PublishesPerSecond: -1, BytesPerSecond: -1}
 
 // DefaultDev returns the defaults.
 func DefaultDev() Dev {
 	return Dev{
 		Listen: "127.0.0.1:4433", HTTP: "127.0.0.1:8080", Ops: "127.0.0.1:9090", Grace: 2 * time.Second,
 		Log:        Log{Level: "info", Format: "text"},
+		Limits:     Limits{Payload: 64 << 10, Unanswered: 1 << 20, Sessions: -1, Session: unlimited, Subject: unlimited, Address: unlimited},
 		Hub:        Hub{Ring: 1 << 20, Budget: 256 << 20, Linger: 10 * time.Second},
-		Namespaces: map[string]Namespace{"demo": {Age: 24 * time.Hour, Messages: 2_000_000, Bytes: 1 << 30}},
+		Namespaces: map[string]Namespace{"demo": {Age: Age(24 * time.Hour), Messages: 2_000_000, Bytes: 1 << 30}},
 	}
 }

@@ -74,6 +74,17 @@ func join(prefix, key string) string {
 func assign(v reflect.Value, raw any) error {
 	text := fmt.Sprint(raw)
 	switch v.Interface().(type) {
+	case Age:
+		if text == forever {
+			v.SetInt(-1)
+			return nil
+		}
+		d, err := time.ParseDuration(text)
+		if err != nil || d < 0 {
+			return fmt.Errorf("%q is not a time; write a number with its unit, such as 10m or 24h, or forever", text)
+		}
+		v.SetInt(int64(d))
+		return nil
 	case time.Duration:
 		d, err := time.ParseDuration(text)
 		if err != nil || d < 0 {
@@ -176,6 +187,8 @@ func shape(raw any) string {
 func render(v reflect.Value) string {
 	switch x := v.Interface().(type) {
 	case time.Duration:
+		return x.String()
+	case Age:
 		return x.String()
 	case Bytes:
 		return x.String()

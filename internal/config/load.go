@@ -29,6 +29,11 @@ type Settings struct {
 	origins map[string]string // of leaves that some source set
 }
 
+const (
+	flagOrigin = "flag"
+	fromFlag   = "(from " + flagOrigin + ")"
+)
+
 // EnvPrefix begins the name of each environment variable that is ours.
 const EnvPrefix = "MERIDIAN_"
 
@@ -75,15 +80,30 @@ func Load(into any, s Sources) (*Settings, error) {
 	if err := k.Load(confmap.Provider(flags, "."), nil); err != nil {
 		return nil, err
 	}
-	if err := layer(k, func(string) string { return "flag" }); err != nil {
+	if err := layer(k, func(string) string { return flagOrigin }); err != nil {
 		return nil, err
 	}
 
 	faults = append(faults, set.fill("", set.into, all.Raw())...)
 	if len(faults) > 0 {
-		return nil, errors.Join(faults...)
+		return nil, &Faults{faults}
 	}
 	return set, nil
+}
+
+// Faults are what is wrong with settings.
+type Faults struct{ list []error }
+
+func (f *Faults) Error() string { return errors.Join(f.list...).Error() }
+
+// OfFlags reports whether flags alone are to blame.
+func (f *Faults) OfFlags() bool {
+	for _, err := range f.list {
+		if !strings.HasSuffix(err.Error(), fromFlag) {
+			return false
+		}
+	}
+	return true
 }
 
 // Environment names of client commands, which are no settings of a server.

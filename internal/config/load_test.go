@@ -30,10 +30,10 @@ tokens:
 origins: [https://app.example.com, "https://b.example.com"]
 limits:
   payload: 128KiB
-  bytes_per_second: 1000000
+  session: {bytes_per_second: 1000000}
 namespaces:
   chat: {age: 24h, messages: 1000}
-  state: {keyed: true, bytes: 1GiB}
+  state: {keyed: true, age: forever, bytes: 1GiB}
 `
 
 func TestLaterSourcesWin(t *testing.T) {
@@ -53,10 +53,10 @@ func TestLaterSourcesWin(t *testing.T) {
 	if !slices.Equal(e.Origins, []string{"https://c.example.com", "https://d.example.com"}) {
 		t.Errorf("origins %q", e.Origins)
 	}
-	if e.Limits.Payload != 128<<10 || e.Limits.BytesPerSecond != 1_000_000 || e.Limits.Subscriptions != 1000 {
+	if e.Limits.Payload != 128<<10 || e.Limits.Session.BytesPerSecond != 1_000_000 || e.Limits.Session.Subscriptions != 1000 {
 		t.Errorf("limits: %+v", e.Limits)
 	}
-	if got, want := e.Namespaces["chat"], (Namespace{Age: 24 * time.Hour, Messages: 1000, Bytes: 2 << 30}); got != want {
+	if got, want := e.Namespaces["chat"], (Namespace{Age: Age(24 * time.Hour), Messages: 1000, Bytes: 2 << 30}); got != want {
 		t.Errorf("chat: %+v, want %+v", got, want)
 	}
 	if len(e.Tokens.Issuers) != 1 || e.Tokens.Issuers[0].Issuer != "https://auth.example.com" {
@@ -69,6 +69,7 @@ func TestLaterSourcesWin(t *testing.T) {
 		"listen":                 {Value: "0.0.0.0:4433", From: "default"},
 		"limits.payload":         {Value: "128KiB", From: path},
 		"namespaces.chat.age":    {Value: "24h0m0s", From: path},
+		"namespaces.state.age":   {Value: "forever", From: path},
 		"namespaces.chat.bytes":  {Value: "2GiB", From: "flag"},
 		"tokens.issuers[0].jwks": {Value: "https://(redacted)@auth.example.com/keys", From: path},
 	} {
@@ -156,12 +157,12 @@ func TestBytes(t *testing.T) {
 			t.Errorf("ParseBytes(%q) = %d, %v; want %d", in, got, err, want)
 		}
 	}
-	for _, in := range []string{"", "KiB", "-1", "1.5MiB", "9999999999GiB", "1TiB"} {
+	for _, in := range []string{"", "KiB", "-2", "1.5MiB", "9999999999GiB", "1TiB"} {
 		if got, err := ParseBytes(in); err == nil {
 			t.Errorf("ParseBytes(%q) = %d, want an error", in, got)
 		}
 	}
-	for _, b := range []Bytes{0, 1, 1000, 1 << 10, 3 << 20, 5 << 30, 1<<20 + 1} {
+	for _, b := range []Bytes{-1, 0, 1, 1000, 1 << 10, 3 << 20, 5 << 30, 1<<20 + 1} {
 		if got, err := ParseBytes(b.String()); err != nil || got != b {
 			t.Errorf("%d is written %q, which is read as %d (%v)", int64(b), b, got, err)
 		}

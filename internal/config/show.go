@@ -1,7 +1,9 @@
 package config
 
 import (
+	"maps"
 	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -26,6 +28,30 @@ func (s *Settings) Lines() []Line {
 		lines = append(lines, Line{Key: f.key, Value: withoutPassword(value), From: s.origin(f.key)})
 	}
 	return lines
+}
+
+// Differ lists the settings that are not as in old, but for those of the sections left out.
+func (s *Settings) Differ(old *Settings, leftOut ...string) []string {
+	before := make(map[string]string)
+	for _, f := range fields("", old.into) {
+		before[f.key] = render(f.value)
+	}
+	var changed []string
+	note := func(key string) {
+		if !slices.ContainsFunc(leftOut, func(section string) bool { return strings.HasPrefix(key, section+".") }) {
+			changed = append(changed, key)
+		}
+	}
+	for _, f := range fields("", s.into) {
+		if value, ok := before[f.key]; !ok || value != render(f.value) {
+			note(f.key)
+		}
+		delete(before, f.key)
+	}
+	for _, key := range slices.Sorted(maps.Keys(before)) {
+		note(key)
+	}
+	return changed
 }
 
 // withoutPassword redacts what stands before the @ of a URL.

@@ -1,0 +1,142 @@
+package main
+
+import (
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/meridian-relay/meridian/internal/config"
+	"github.com/meridian-relay/meridian/internal/fleet"
+)
+
+// devContext is the context that dev writes and selects.
+const devContext = "dev"
+
+// devTokenLife is long enough for a weekend; dev writes a new token long before.
+const devTokenLife = 7 * 24 * time.Hour
+
+func newDev(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "dev",
+		Short: "Run a relay on this machine, in memory, for development",
+		Long: `Run a relay on this machine: a home in memory, a hub and an edge in one process, with a
+certificate and tokens of its own, on loopback only.
+
+It writes and selects the context "dev", so that pub, sub and history need no flags in another
+terminal, and prints one line "ready {json}" on standard output. What is published is gone when it
+ends.`,
+		Args: cobra.NoArgs,
+	}
+	s := newSettings(cmd)
+	s.flag("listen", "", "UDP and TCP for clients; port 0 takes a free one")
+	s.flag("http", "", "plain HTTP and WebSocket; empty: none")
+	s.flag("ops", "", "health, metrics, profiles; empty: none")
+	s.flag("for", "", "end after so long, such as 10s; default: never")
+	s.flag("grace", "", "how long a drain takes at most")
+	s.flag("log.level", "log-level", "debug, info, warn or error")
+	s.flag("log.format", "log-format", "text or json")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		c := config.DefaultDev()
+		if err := s.load(a, &c); err != nil {
+			return err
+		}
+		ctx, cancel := context.WithCancel(cmd.Context())
+		defer cancel()
+		if c.For > 0 {
+			ctx, cancel = context.WithTimeout(ctx, c.For)
+			defer cancel()
+		}
+		return a.dev(ctx, c)
+	}
+	return cmd
+}
+
+// dev runs a world until ctx ends.
+func (a *app) dev(ctx context.Context, c config.Dev) error {
+	log := newLog(a.err, c.Log)
+	policies, err := policies(c.Namespaces)
+	if err != nil {
+		return err
+	}
+	contexts, err := a.contexts()
+	if err != nil {
+		return err
+	}
+	var world *fleet.World
+	write := func() error { return a.writeDevContext(contexts, world) }
+	world, err = fleet.NewWorld(fleet.Config{
+		Listen: c.Listen, HTTP: c.HTTP, Ops: c.Ops, Namespaces: policies,
+		Limits: edgeLimits(c.Limits), Hub: hubConfig(c.Hub), Grace: c.Grace, Log: log,
+		Renewed: func() {
+			if err := write(); err != nil {
+				log.Error("context not written", "error", err)
+			}
+		},
+	})
+	if err != nil {
+		return err
+	}
+	if err := write(); err != nil {
+		world.Close()
+		return err
+	}
+	if err := contexts.Select(devContext); err != nil {
+		world.Close()
+		return err
+	}
+	if err := a.announce(world); err != nil {
+		world.Close()
+		return err
+	}
+	return world.Run(ctx)
+}
+
+// writeDevContext writes how to reach world.
+func (a *app) writeDevContext(contexts *config.Contexts, world *fleet.World) error {
+	token, err := world.Token("dev", devTokenLife, nil)
+	if err != nil {
+		return err
+	}
+	hashes := world.CertHashes()
+	return contexts.Put(config.Context{
+		Name: devContext, URL: world.URLs().Relay, Token: token,
+		CertHashes: []string{hex.EncodeToString(hashes[0][:]), hex.EncodeToString(hashes[1][:])},
+		Signing:    hex.EncodeToString(world.Secret()),
+	})
+}
+
+// announce prints the line that programs wait for, and what a person wants to know.
+func (a *app) announce(world *fleet.World) error {
+	urls, hashes := world.URLs(), world.CertHashes()
+	ready, err := json.Marshal(struct {
+		URL     string            `json:"url"`
+		HTTP    string            `json:"http,omitempty"`
+		Ops     string            `json:"ops,omitempty"`
+		Hashes  map[string]string `json:"cert_hashes"` // SHA-256, hexadecimal
+		Context string            `json:"context"`
+		PID     int               `json:"pid"`
+	}{
+		urls.Relay, urls.HTTP, urls.Ops,
+		map[string]string{"now": hex.EncodeToString(hashes[0][:]), "next": hex.EncodeToString(hashes[1][:])},
+		devContext, os.Getpid(),
+	})
+	if err != nil {
+		return err
+	}
+	if _, err := fmt.Fprintf(a.out, "ready %s\n", ready); err != nil {
+		return err
+	}
+	fmt.Fprintf(a.err, `
+Meridian runs at %s. In another terminal:
+
+  meridian sub demo:greetings
+  meridian pub demo:greetings hello
+
+`, urls.Relay)
+	return nil
+}

@@ -1,0 +1,51 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"syscall"
+
+	"github.com/meridian-relay/meridian/internal/config"
+	"github.com/meridian-relay/meridian/relay"
+)
+
+// Exit codes.
+const (
+	exitDone      = 0
+	exitFailed    = 1
+	exitUsage     = 2
+	exitConflict  = 3 // what is there does not allow it
+	exitUnhealthy = 4 // the relay answers that it cannot serve
+)
+
+// A usageError is about how a command was called.
+type usageError struct{ error }
+
+func usagef(format string, args ...any) error {
+	return usageError{fmt.Errorf(format, args...)}
+}
+
+// exitCode says how a command ended.
+func exitCode(err error) int {
+	if err == nil {
+		return exitDone
+	}
+	if errors.Is(err, syscall.EPIPE) {
+		return exitDone // who reads has read enough
+	}
+	if _, ok := errors.AsType[usageError](err); ok {
+		return exitUsage
+	}
+	if errors.Is(err, config.ErrExists) {
+		return exitConflict
+	}
+	if e, ok := errors.AsType[*relay.Error](err); ok {
+		switch e.End.Code {
+		case relay.Conflict:
+			return exitConflict
+		case relay.Unavailable, relay.ReadOnly:
+			return exitUnhealthy
+		}
+	}
+	return exitFailed
+}

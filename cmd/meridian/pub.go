@@ -1,0 +1,177 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/meridian-relay/meridian/client"
+	"github.com/meridian-relay/meridian/relay"
+)
+
+// drainWithin is the longest that pub waits for answers after it was interrupted.
+const drainWithin = 5 * time.Second
+
+type pubOptions struct {
+	lines  bool
+	file   string
+	key    string
+	id     string
+	rate   float64
+	output *format
+}
+
+func newPub(a *app) *cobra.Command {
+	var o pubOptions
+	cmd := &cobra.Command{
+		Use:   "pub CHANNEL [PAYLOAD…]",
+		Short: "Publish messages and print their positions",
+		Long: `Publish messages and print their positions, in the order published, as they are acknowledged.
+
+Each PAYLOAD is a message. Without one, standard input (or --file) is one message, or with --lines
+one for each line.`,
+		Example: `  meridian pub demo:greetings hello
+  seq 1 100000 | meridian pub demo:numbers --lines
+  meridian pub demo:orders --file order.json --id order-4711`,
+		Args: cobra.MinimumNArgs(1),
+	}
+	f := cmd.Flags()
+	f.BoolVar(&o.lines, "lines", false, "each line of the input is a message")
+	f.StringVar(&o.file, "file", "", "read this file instead of standard input")
+	f.StringVar(&o.key, "key", "", "key of the messages")
+	f.StringVar(&o.id, "id", "", "publish once, however often this command is repeated with the same id")
+	f.Float64Var(&o.rate, "rate", 0, "messages per second; 0: as fast as they are taken")
+	o.output = outputFlag(f)
+	a.targetFlags(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		channel, payloads := relay.Channel(args[0]), args[1:]
+		if err := o.check(channel, payloads); err != nil {
+			return err
+		}
+		source, err := o.source(a.in, payloads)
+		if err != nil {
+			return err
+		}
+		defer source.Close()
+		return a.publish(cmd.Context(), channel, source, &o)
+	}
+	return cmd
+}
+
+func (o *pubOptions) check(channel relay.Channel, payloads []string) error {
+	if _, err := relay.ParseChannel(string(channel)); err != nil {
+		return usageError{err}
+	}
+	switch {
+	case len(payloads) > 0 && (o.lines || o.file != ""):
+		return usagef("payloads as arguments and --lines or --file: only one of them")
+	case o.id != "" && (o.lines || len(payloads) > 1):
+		return usagef("--id %q names one message, not several; publish them one by one, each with an id", o.id)
+	case o.rate < 0:
+		return usagef("--rate %v: write messages per second, above 0", o.rate)
+	}
+	return nil
+}
+
+// source returns where the payloads come from.
+func (o *pubOptions) source(in io.Reader, payloads []string) (source, error) {
+	if len(payloads) > 0 {
+		return &words{payloads}, nil
+	}
+	name, file := "standard input", io.NopCloser(in)
+	if o.file != "" {
+		f, err := os.Open(o.file)
+		if err != nil {
+			return nil, err
+		}
+		name, file = o.file, f
+	}
+	if o.lines {
+		return newLineSource(name, file), nil
+	}
+	return &whole{name: name, file: file}, nil
+}
+
+// publish sends what source has and prints where it stands.
+func (a *app) publish(ctx context.Context, channel relay.Channel, source source, o *pubOptions) error {
+	// The input is read on while an answer is awaited, and a signal ends the reading.
+	reading, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	payloads := read(reading, source)
+
+	conn, err := a.dial(ctx, "pub")
+	if err != nil {
+		return err
+	}
+	acks := newAcks(a.out, *o.output, stop)
+	err = send(reading, conn, channel, payloads, acks, o)
+
+	// What was sent is answered before the end, unless that takes too long.
+	closing, cancel := withGrace(reading, drainWithin)
+	defer cancel()
+	closeErr := conn.Close(closing)
+	printed, ackErr := acks.close()
+	switch {
+	case closeErr != nil:
+		return fmt.Errorf("%d messages acknowledged; %w", printed, closeErr)
+	case ackErr != nil:
+		return ackErr
+	case ctx.Err() != nil:
+		fmt.Fprintf(a.err, "interrupted: %d messages acknowledged\n", printed)
+		return nil
+	}
+	return err
+}
+
+// send publishes payloads in order until there are no more.
+func send(ctx context.Context, conn *client.Client, channel relay.Channel, payloads <-chan payload, acks *acks, o *pubOptions) error {
+	pace := newPace(o.rate)
+	for {
+		var p payload
+		select {
+		case p = <-payloads:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		switch {
+		case p.err == io.EOF:
+			return nil
+		case p.err != nil:
+			return p.err
+		}
+		if err := pace.wait(ctx); err != nil {
+			return err
+		}
+		ack := acks.expect()
+		err := conn.PublishAsync(ctx, channel, client.Message{Payload: p.bytes, Key: o.key, ID: o.id}, func(at relay.Position, err error) {
+			if err != nil && p.where != "" {
+				err = fmt.Errorf("%s: %w", p.where, err)
+			}
+			acks.answer(ack, at, err)
+		})
+		if err != nil {
+			acks.answer(ack, relay.Position{}, err)
+			if p.where != "" {
+				err = fmt.Errorf("%s: %w", p.where, err)
+			}
+			return err
+		}
+	}
+}
+
+// withGrace returns a context that ends so long after ctx does.
+func withGrace(ctx context.Context, grace time.Duration) (context.Context, context.CancelFunc) {
+	graced, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		t := time.AfterFunc(grace, cancel)
+		context.AfterFunc(graced, func() { t.Stop() })
+	})
+	return graced, func() {
+		stop()
+		cancel()
+	}
+}

@@ -1,0 +1,93 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/meridian-relay/meridian/internal/config"
+)
+
+// app is what every command shares.
+type app struct {
+	in       io.Reader
+	out, err io.Writer
+	environ  []string
+
+	context, url string // flags
+}
+
+// getenv returns MERIDIAN_name.
+func (a *app) getenv(name string) string {
+	for _, entry := range a.environ {
+		if value, ok := strings.CutPrefix(entry, config.EnvPrefix+name+"="); ok {
+			return value
+		}
+	}
+	return ""
+}
+
+func (a *app) contexts() (*config.Contexts, error) {
+	return config.OpenContexts(a.getenv("CONFIG_DIR"))
+}
+
+// run runs one command line and returns its exit code.
+func run(ctx context.Context, a app, args []string) int {
+	root, started := newRoot(&a)
+	root.SetArgs(args)
+	command, err := root.ExecuteContextC(ctx)
+	if err != nil && !*started {
+		err = usageError{err}
+	}
+	code := exitCode(err)
+	if err != nil && code != exitDone {
+		fmt.Fprintf(a.err, "meridian: %v\n", err)
+	}
+	if code == exitUsage {
+		fmt.Fprintf(a.err, "see %s --help\n", command.CommandPath())
+	}
+	return code
+}
+
+// newRoot returns the tree of commands. started turns true when one begins: an error before is
+// one of usage.
+func newRoot(a *app) (root *cobra.Command, started *bool) {
+	started = new(bool)
+	root = &cobra.Command{
+		Use:           "meridian",
+		Short:         "A multi-region relay for real-time channels",
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		PersistentPreRun: func(*cobra.Command, []string) {
+			*started = true
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_ = cmd.Usage()
+			return usagef("which command?")
+		},
+	}
+	root.SetIn(a.in)
+	root.SetOut(a.out)
+	root.SetErr(a.err)
+	root.AddCommand(
+		newDev(a), newServe(a), newPub(a), newSub(a), newHistory(a),
+		newToken(a), newContext(a), newConfig(a), newVersion(a),
+	)
+	return root, started
+}
+
+// group returns a command that only holds others.
+func group(use, short string, commands ...*cobra.Command) *cobra.Command {
+	g := &cobra.Command{
+		Use: use, Short: short, Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_ = cmd.Usage()
+			return usagef("which %s command?", use)
+		},
+	}
+	g.AddCommand(commands...)
+	return g
+}

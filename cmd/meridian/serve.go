@@ -1,0 +1,9 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+)
+
+func newServe(a *app) *cobra.Command {
+	return group("serve", "Run a server", newServeEdge(a))
+}

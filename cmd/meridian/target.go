@@ -1,0 +1,105 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/tls"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os/exec"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/meridian-relay/meridian/client"
+	"github.com/meridian-relay/meridian/internal/config"
+)
+
+// connectWithin is the longest that a command waits for its first session.
+const connectWithin = 15 * time.Second
+
+// targetFlags adds the flags that say where a command connects.
+func (a *app) targetFlags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVar(&a.context, "context", "", "the context to use; default: MERIDIAN_CONTEXT, or the selected one")
+	f.StringVar(&a.url, "url", "", "where the relay is, instead of what the context says; default: MERIDIAN_URL")
+}
+
+// target is where to connect and as whom: the context, with what flags and environment change.
+func (a *app) target() (*config.Context, error) {
+	name := cmp.Or(a.context, a.getenv("CONTEXT"))
+	url := cmp.Or(a.url, a.getenv("URL"))
+	contexts, err := a.contexts()
+	if err != nil {
+		return nil, err
+	}
+	x, err := contexts.Get(name)
+	if name == "" && url != "" && errors.Is(err, config.ErrNoContext) {
+		x, err = &config.Context{}, nil // the URL is enough
+	}
+	if err != nil {
+		return nil, err
+	}
+	if url != "" {
+		if err := checkURL(url); err != nil {
+			return nil, err
+		}
+		x.URL = url
+	}
+	if token := a.getenv("TOKEN"); token != "" {
+		x.Token, x.TokenCommand = token, ""
+	}
+	return x, nil
+}
+
+// dial connects to the target.
+func (a *app) dial(ctx context.Context, agent string) (*client.Client, error) {
+	x, err := a.target()
+	if err != nil {
+		return nil, err
+	}
+	cfg := client.Config{Token: x.Token, Agent: "meridian " + agent + "/" + version}
+	if x.TokenCommand != "" {
+		cfg.TokenSource = func(ctx context.Context) (string, error) { return a.runTokenCommand(ctx, x.TokenCommand) }
+	}
+	for _, h := range x.CertHashes {
+		b, err := hex.DecodeString(h)
+		if err != nil || len(b) != 32 {
+			return nil, fmt.Errorf("context %q: certificate hash %q is not 64 hexadecimal digits", x.Name, h)
+		}
+		cfg.CertHashes = append(cfg.CertHashes, [32]byte(b))
+	}
+	if x.CA != "" {
+		roots, err := pool(x.CA)
+		if err != nil {
+			return nil, fmt.Errorf("context %q: %w", x.Name, err)
+		}
+		cfg.TLS = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, connectWithin, fmt.Errorf("no session within %v", connectWithin))
+	defer cancel()
+	c, err := client.Dial(ctx, x.URL, cfg)
+	if err != nil && x.Name == "dev" && errors.Is(err, context.DeadlineExceeded) {
+		err = fmt.Errorf("%w; is `meridian dev` running?", err)
+	}
+	return c, err
+}
+
+// runTokenCommand returns what the command prints.
+func (a *app) runTokenCommand(ctx context.Context, command string) (string, error) {
+	cmd := exec.CommandContext(ctx, "sh", "-c", command)
+	cmd.Env = a.environ
+	var complaints bytes.Buffer
+	cmd.Stderr = &complaints
+	out, err := cmd.Output()
+	if err != nil {
+		return "", fmt.Errorf("token command %q: %w: %s", command, err, strings.TrimSpace(complaints.String()))
+	}
+	if len(bytes.TrimSpace(out)) == 0 {
+		return "", fmt.Errorf("token command %q printed nothing", command)
+	}
+	return string(bytes.TrimSpace(out)), nil
+}
