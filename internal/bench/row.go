@@ -67,8 +67,8 @@ func rows() []row {
 		{
 			name: "stopped", group: "fanout",
 			about:    "900 readers while 100 others have stopped reading",
-			subject:  trial{server: roleMeridian, sessions: 900, rate: 20, size: 1024, channels: 1, stopped: 100}.run,
-			base:     trial{server: roleMeridian, sessions: 900, rate: 20, size: 1024, channels: 1}.run,
+			subject:  trial{server: roleMeridian, sessions: 900, rate: 10, size: 1024, channels: 1, stopped: 100}.run,
+			base:     trial{server: roleMeridian, sessions: 900, rate: 10, size: 1024, channels: 1}.run,
 			baseName: "alone",
 			bounds:   []bound{{of: p99, ratio: 1.1}},
 		},

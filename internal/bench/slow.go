@@ -52,37 +52,78 @@ func slowRun(ctx context.Context, b *bench, server role, rtt time.Duration) (s s
 			return nil, err
 		}
 	}
-	if err := st.publish(quick, load.Source{Channels: names(1), Size: 1024, Rate: 1000}); err != nil {
-		return nil, err
-	}
 	length := min(b.cfg.For, 10*time.Second) // a client that says nothing for 40 s is gone
-	if err := pause(ctx, max(length/4, 300*time.Millisecond)); err != nil {
+	flow := func(on bool) error {
+		if !on {
+			return errors.Join(st.quiet(quick), pause(ctx, settle))
+		}
+		return st.publish(quick, load.Source{Channels: names(1), Size: 1024, Rate: 1000})
+	}
+	// First all read as fast as they can, until rings and retention are full.
+	if err := errors.Join(flow(true), pause(ctx, max(length/3, settle))); err != nil {
 		return nil, err
 	}
-	before, err := st.server.usage(true)
-	if err != nil {
-		return nil, err
-	}
+	var before, after memory
 	if rtt > 0 {
+		// What is under way is what a far reader costs: it is there only while messages flow.
+		if before, err = st.memory(looks); err != nil {
+			return nil, err
+		}
 		way.SetRoundTrip(rtt)
-	} else if err := slow.freeze(true); err != nil {
-		return nil, err
-	}
-	if err := pause(ctx, length); err != nil {
-		return nil, err
-	}
-	after, err := st.server.usage(true)
-	if err != nil {
-		return nil, err
-	}
-	if rtt == 0 {
+		if err := pause(ctx, length/2); err != nil {
+			return nil, err
+		}
+		if after, err = st.memory(looks); err != nil {
+			return nil, err
+		}
+	} else {
+		if err := flow(false); err != nil {
+			return nil, err
+		}
+		if before, err = st.memory(1); err != nil {
+			return nil, err
+		}
+		err := errors.Join(slow.freeze(true), flow(true), pause(ctx, length), flow(false))
+		if err != nil {
+			return nil, err
+		}
+		if after, err = st.memory(1); err != nil {
+			return nil, err
+		}
 		if err := slow.freeze(false); err != nil {
 			return nil, err
 		}
 	}
 	per := float64(n) * 1e3
 	return sample{
-		readerHeap: float64(after.Heap+after.Stacks-before.Heap-before.Stacks) / per,
-		readerRSS:  float64(after.RSS-before.RSS) / per,
+		readerHeap: (after.live - before.live) / per,
+		readerRSS:  (after.rss - before.rss) / per,
 	}, nil
+}
+
+// settle is how long a server is left alone before its memory is taken; looks is how often
+// where it changes all the time.
+const (
+	settle = 300 * time.Millisecond
+	looks  = 5
+)
+
+// memory is what a process holds, in bytes.
+type memory struct{ live, rss float64 }
+
+// memory returns the mean of several looks at the server.
+func (st *stage) memory(times int) (memory, error) {
+	var m memory
+	for range times {
+		u, err := st.server.usage(true)
+		if err == nil && times > 1 {
+			err = pause(st.ctx, settle)
+		}
+		if err != nil {
+			return m, err
+		}
+		m.live += float64(u.Heap+u.Stacks) / float64(times)
+		m.rss += float64(u.RSS) / float64(times)
+	}
+	return m, nil
 }

@@ -62,7 +62,7 @@ func (s *session) hello(ctx context.Context) error {
 	}
 	s.stream = stream
 	b := wire.AppendProto(nil, wire.TypeHello, 0, &wire.Hello{
-		VersionMin: 1, VersionMax: 1, Token: s.load.cfg.Token,
+		Token: s.load.cfg.Token,
 		Lanes: uint32(s.load.cfg.Lanes), Agent: "bench",
 	})
 	if _, err := stream.Write(b); err != nil {
