@@ -114,14 +114,12 @@ func (m *messageIn) encode(maxPayload int) ([]byte, relay.End) {
 	}
 	size, err := wire.CheckPublished(body)
 	switch {
+	case errors.Is(err, wire.ErrTooLarge):
+		return refuse(relay.TooLarge, "%v", err)
 	case err != nil:
 		return refuse(relay.BadRequest, "%v", err)
 	case size.Payload > maxPayload:
 		return refuse(relay.TooLarge, "payload of %d bytes; at most %d", size.Payload, maxPayload)
-	case size.Key > wire.MaxKey:
-		return refuse(relay.TooLarge, "key of %d bytes; at most %d", size.Key, wire.MaxKey)
-	case size.Headers > wire.MaxHeaders:
-		return refuse(relay.TooLarge, "headers of %d bytes, content type included; at most %d", size.Headers, wire.MaxHeaders)
 	}
 	return body, relay.End{}
 }
