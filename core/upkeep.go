@@ -27,6 +27,7 @@ func (b *Bare) upkeep() {
 			return
 		}
 	}
+	b.behind = true
 	b.queue.notify()
 }
 

@@ -22,7 +22,9 @@ type Batch struct {
 	subjects  map[relay.Subject]*subject
 	free      []*state
 	removals  []removal
-	key       []byte // scratch
+
+	freeProducers []*producer
+	key           []byte // scratch
 }
 
 // A state is a channel's record while a batch holds it.
@@ -37,6 +39,7 @@ type state struct {
 // NewBatch returns a Batch that has not begun.
 func NewBatch() *Batch {
 	return &Batch{
+		key:       make([]byte, 0, 320), // longer than any key but a subject's
 		policies:  make(map[relay.Namespace]*Policy),
 		channels:  make(map[relay.Channel]*state),
 		producers: make(map[producerID]*producer),
@@ -64,6 +67,12 @@ func (b *Batch) Commit() {
 	}
 	clear(b.channels)
 	clear(b.policies)
+	for _, p := range b.producers {
+		if len(b.freeProducers) < 256 {
+			*p = producer{tail: p.tail[:0]}
+			b.freeProducers = append(b.freeProducers, p)
+		}
+	}
 	clear(b.producers)
 	clear(b.subjects)
 	b.v = nil
@@ -172,8 +181,10 @@ func (b *Batch) SetPolicy(ns relay.Namespace, p Policy) error {
 		return fmt.Errorf("namespace %q: %w", ns, err)
 	}
 	p = p.filled()
+	if _, known := b.v.Get(appendName(b.key[:0], kindPolicy, ns)); known {
+		b.v.Set(appendName(b.key[:0], kindSweep, ns), append([]byte{recordVersion}, ns+":"...))
+	}
 	b.v.Set(appendName(b.key[:0], kindPolicy, ns), p.append(nil))
-	b.v.Set(appendName(b.key[:0], kindSweep, ns), append([]byte{recordVersion}, ns+":"...))
 	if held, ok := b.policies[ns]; ok {
 		*held = p // the channels that the batch holds point to it
 	}

@@ -106,6 +106,9 @@ func (b *Batch) producer(id producerID) *producer {
 		return p
 	}
 	p := &producer{}
+	if n := len(b.freeProducers); n > 0 {
+		p, b.freeProducers = b.freeProducers[n-1], b.freeProducers[:n-1]
+	}
 	if v, ok := b.v.Get(appendProducerKey(b.key[:0], id.channel, id.id)); ok {
 		p.decode(id, v)
 		p.exists = true

@@ -104,6 +104,7 @@ type window struct {
 	h    *head
 	at   relay.Position // the head
 	room int            // bytes of bodies to go
+	past bool           // mode latest: the rest came after the head that OK named
 }
 
 // before returns the place before p.
@@ -183,36 +184,44 @@ func (c *Cursor) readLatest(w *window, dst []relay.Frame) []relay.Frame {
 		c.after = relay.Position{Epoch: w.at.Epoch}
 	}
 	key := make([]byte, 0, 256)
-	give := func(p relay.Position) bool {
+	give := func(p relay.Position) bool { // false: enough
 		if c.limited && c.until.Before(p) {
+			w.past = true
 			return false
 		}
-		v, ok := w.r.Get(appendPlace(key[:0], kindMessage, c.channel, p))
-		if ok {
+		if v, ok := w.r.Get(appendPlace(key[:0], kindMessage, c.channel, p)); ok {
 			dst = c.take(w, dst, p, v)
 		}
 		return w.room > 0 && !(c.limited && c.left == 0)
 	}
-	unkeyed := w.h.unkeyed
-	if c.after.Before(w.h.at) {
-		from := appendPlace(make([]byte, 0, 256), kindNewest, c.channel, c.after.Next())
-		to := appendPlacesEnd(make([]byte, 0, 256), kindNewest, c.channel)
-		for k := range w.r.Ascend(from, to) {
-			p := keyPosition(k)
-			if c.after.Before(unkeyed) && unkeyed.Before(p) && !give(unkeyed) {
-				return dst
-			}
-			if !give(p) {
-				if c.limited && c.until.Before(p) {
-					c.after = w.at // the rest came later
-				}
-				return dst
-			}
-		}
-		if c.after.Before(unkeyed) && !give(unkeyed) && !(c.limited && c.until.Before(unkeyed)) {
-			return dst
-		}
+	if !c.eachNewest(w, give) && !w.past {
+		return dst
 	}
 	c.after = w.at
 	return dst
+}
+
+// eachNewest calls give with the place of the newest message of every key, in order, as long as
+// it returns true. Messages without a key count as one more key.
+func (c *Cursor) eachNewest(w *window, give func(relay.Position) bool) bool {
+	if !c.after.Before(w.h.at) {
+		return true
+	}
+	unkeyed := w.h.unkeyed
+	waits := c.after.Before(unkeyed)
+	from := appendPlace(make([]byte, 0, 256), kindNewest, c.channel, c.after.Next())
+	to := appendPlacesEnd(make([]byte, 0, 256), kindNewest, c.channel)
+	for k := range w.r.Ascend(from, to) {
+		p := keyPosition(k)
+		if waits && unkeyed.Before(p) {
+			waits = false
+			if !give(unkeyed) {
+				return false
+			}
+		}
+		if !give(p) {
+			return false
+		}
+	}
+	return !waits || give(unkeyed)
 }
