@@ -173,8 +173,10 @@ func (r *Reader) makeRoom(need int) {
 	case size-r.pos >= want:
 		return
 	}
-	r.end = copy(r.buf, r.buf[r.pos:r.end])
-	r.pos = 0
+	if r.pos > 0 {
+		r.end = copy(r.buf, r.buf[r.pos:r.end])
+		r.pos = 0
+	}
 	if r.end < size {
 		return
 	}
