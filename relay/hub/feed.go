@@ -12,8 +12,11 @@ import (
 const feedIdle = 5 * time.Second
 
 // A feed catches up: an upstream subscription from an older position, read only as far as the
-// foremost cursor on it wants, into a small ring that its cursors share. A feed in mode latest
-// has one cursor.
+// foremost cursor on it wants, into a small ring that its cursors share.
+//
+// A feed in mode latest has one cursor. It is a limited subscription, so that its End says that
+// the newest of every key up to the head that OK named has come: the cursor goes on there,
+// though nothing may have come at all.
 type feed struct {
 	// Set at construction.
 	t       *topic
@@ -27,14 +30,16 @@ type feed struct {
 	hole  relay.Position
 
 	// Guarded by the topic's mutex.
-	ring  ring
-	known bool // the upstream said OK
-	subs  int
-	bell  bell
-	want  bool // a cursor is at the head
-	end   *relay.End
-	dead  bool      // given up: its cursors look for another place
-	used  time.Time // when somebody last read
+	ring    ring
+	known   bool           // the upstream said OK
+	through relay.Position // mode latest: the head that OK named
+	done    bool           // mode latest: everything up to there was read
+	subs    int
+	bell    bell
+	want    bool // a cursor is at the head
+	end     *relay.End
+	dead    bool      // given up: its cursors look for another place
+	used    time.Time // when somebody last read
 }
 
 // turnFeeds opens feeds for those who wait, reads them and closes them.
@@ -57,7 +62,7 @@ func (w *worker) turnFeeds(t *topic) bool {
 		} else if f.bell.empty() {
 			w.at(f.used.Add(feedIdle))
 		}
-		ended := f.end != nil
+		ended := f.end != nil || f.done
 		t.mu.Unlock()
 		switch {
 		case over:
@@ -69,7 +74,7 @@ func (w *worker) turnFeeds(t *topic) bool {
 		case f.src == nil:
 			w.at(f.retry.at)
 		case pull:
-			again = w.pull(f.src, f) || again
+			again = w.pull(f.src, f, feedBytes) || again
 		}
 	}
 	return again
@@ -92,7 +97,7 @@ func (w *worker) admit(t *topic) {
 		}
 		w.h.count.feeds.Add(1)
 		f := &feed{t: t, latest: s.latest, used: w.now}
-		f.ring.budget = &w.h.budget
+		f.ring.budget, f.ring.most, f.ring.whole = &w.h.budget, int64(w.h.cfg.FeedBytes), true
 		if s.started {
 			f.start = relay.Start{Kind: relay.StartAfter, After: s.at}
 		} else {
@@ -177,7 +182,7 @@ func (w *worker) openFeed(f *feed) {
 	f.retry.at = time.Time{}
 	r := relay.SubscribeRequest{From: f.start, Barrier: f.barrier}
 	if f.latest {
-		r.Mode = relay.Latest
+		r.Mode, r.Limit = relay.Latest, relay.MaxNumber
 	}
 	t.mu.Lock()
 	if f.known {
@@ -191,17 +196,20 @@ func (w *worker) openFeed(f *feed) {
 
 // take takes frames of the feed's subscription, up to one pull's worth while nobody wants more.
 func (f *feed) take(w *worker, s *source, frames []relay.Frame) bool {
-	t, most := f.t, w.h.cfg.FeedBytes
+	t := f.t
 	var end *relay.End
 	t.mu.Lock()
+	// Who wants more has read everything; what comes now stays until it is read.
+	f.ring.shrink(f.ring.most)
 	before := f.ring.next
 	for i := range frames {
 		switch fr := &frames[i]; fr.Kind {
 		case relay.KindOK:
 			f.retry.since = w.now
+			f.through = fr.Next
 			f.opened(fr.At)
 		case relay.KindMessage, relay.KindGap:
-			if !f.known || w.accept(&f.ring, fr, most, !f.latest) {
+			if !f.known || w.accept(&f.ring, fr, !f.latest) {
 				continue
 			}
 			if f.hole != fr.At {
@@ -210,8 +218,8 @@ func (f *feed) take(w *worker, s *source, frames []relay.Frame) bool {
 				end = &relay.End{Code: relay.Internal, Detail: "a message did not follow"}
 				break
 			}
-			w.accept(&f.ring, &relay.Frame{Kind: relay.KindGap, Reason: relay.GapEpoch, At: f.ring.head, Next: fr.At}, most, true)
-			w.accept(&f.ring, fr, most, true)
+			w.accept(&f.ring, &relay.Frame{Kind: relay.KindGap, Reason: relay.GapEpoch, At: f.ring.head, Next: fr.At}, true)
+			w.accept(&f.ring, fr, true)
 		case relay.KindEnd:
 			e := *fr.End
 			end = &e
@@ -231,10 +239,16 @@ func (f *feed) take(w *worker, s *source, frames []relay.Frame) bool {
 			o = next
 		}
 	}
-	if end != nil && final(end) {
+	switch {
+	case end == nil:
+	case final(end):
 		f.end = end
 		f.bell.all()
+	case end.Code == relay.Done && f.latest:
+		f.done = true
+		f.bell.all()
 	}
+	done := f.done
 	on := f.want || !f.known
 	t.mu.Unlock()
 	if end == nil {
@@ -242,7 +256,7 @@ func (f *feed) take(w *worker, s *source, frames []relay.Frame) bool {
 	}
 	s.sub.Close()
 	f.src = nil
-	if !final(end) {
+	if !final(end) && !done {
 		f.retry.ended(w.now, end)
 		if end.Deadline > 0 {
 			f.retry.at = w.now.Add(end.RetryAfter)

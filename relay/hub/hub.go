@@ -26,7 +26,8 @@ type Config struct {
 	// Feeds bounds the catch-up subscriptions of the process, TopicFeeds those of one channel;
 	// past either, subscribers wait in order. 0: 1,024 and 8.
 	Feeds, TopicFeeds int
-	// FeedBytes bounds the ring of one feed. 0: 256 KiB.
+	// FeedBytes bounds the ring of one feed, beyond the last 32 KiB of bodies pulled. 0: 256
+	// KiB.
 	FeedBytes int
 	// Private bounds the limited subscriptions that are passed through to the upstream; past
 	// it they are refused with busy. 0: 10,000.

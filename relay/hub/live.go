@@ -14,10 +14,10 @@ func (w *worker) turnLive(t *topic) bool {
 	}
 	again := false
 	if t.old != nil {
-		again = w.pull(t.old, t)
+		again = w.pull(t.old, t, pullBytes)
 	}
 	if t.live != nil {
-		again = w.pull(t.live, t) || again
+		again = w.pull(t.live, t, pullBytes) || again
 	}
 	if t.gone {
 		return false
@@ -91,7 +91,7 @@ func (t *topic) take(w *worker, s *source, frames []relay.Frame) bool {
 				continue
 			}
 			news = true
-			if w.accept(&t.ring, f, w.h.cfg.RingBytes, true) {
+			if w.accept(&t.ring, f, true) {
 				continue
 			}
 			if t.hole != f.At {
@@ -101,8 +101,8 @@ func (t *topic) take(w *worker, s *source, frames []relay.Frame) bool {
 				break
 			}
 			// Asked again, the upstream says the same: what is between is gone.
-			w.accept(&t.ring, &relay.Frame{Kind: relay.KindGap, Reason: relay.GapEpoch, At: t.ring.head, Next: f.At}, w.h.cfg.RingBytes, true)
-			w.accept(&t.ring, f, w.h.cfg.RingBytes, true)
+			w.accept(&t.ring, &relay.Frame{Kind: relay.KindGap, Reason: relay.GapEpoch, At: t.ring.head, Next: f.At}, true)
+			w.accept(&t.ring, f, true)
 		}
 		if end != nil {
 			break
@@ -145,7 +145,7 @@ func (w *worker) liveEnded(t *topic, s *source, end *relay.End) {
 	case end.Deadline > 0 && t.old == nil:
 		s.served = w.now.Add(end.Deadline)
 		t.old, t.live = s, nil
-		t.retry.tries = 0
+		t.retry.tries, t.retry.since = 0, time.Time{}
 		t.retry.at = w.now.Add(end.RetryAfter)
 		w.h.runq.schedule(t) // at once, where nothing says to wait
 		return

@@ -32,7 +32,7 @@ func (w *worker) turnQueries(t *topic) bool {
 	again := false
 	for i := 0; i < len(t.queries); {
 		q := t.queries[i]
-		again = w.pull(q.src, q) || again
+		again = w.pull(q.src, q, 1) || again
 		if i < len(t.queries) && t.queries[i] == q {
 			i++
 		}

@@ -44,7 +44,11 @@ type chunk struct {
 // Invariants: chunks hold the ids tail to next-1 without holes; positions of the entries from
 // id posFrom on only grow, and base is the position before the first of them.
 type ring struct {
-	budget  *budget
+	// Set at construction.
+	budget *budget
+	most   int64 // bytes
+	whole  bool  // shrinks only when told to
+
 	chunks  []*chunk
 	tail    uint64
 	next    uint64
@@ -96,8 +100,8 @@ func (r *ring) before(id uint64) relay.Position {
 }
 
 // message appends a copy of a message.
-func (r *ring) message(at relay.Position, body []byte, most int64) {
-	c := r.room(len(body), most)
+func (r *ring) message(at relay.Position, body []byte) {
+	c := r.room(len(body))
 	off := len(c.buf)
 	c.buf = append(c.buf, body...)
 	r.add(c, entry{at: at, off: uint32(off), n: uint32(len(body))})
@@ -109,7 +113,7 @@ func (r *ring) message(at relay.Position, body []byte, most int64) {
 const gapSize = 32
 
 // gap appends a gap. Where its next is not beyond the head, positions begin anew behind it.
-func (r *ring) gap(after, next relay.Position, reason relay.GapReason, most int64) {
+func (r *ring) gap(after, next relay.Position, reason relay.GapReason) {
 	at := prior(next)
 	e := entry{at: at, n: gapSize, gap: reason}
 	if at.Before(r.head) {
@@ -118,7 +122,7 @@ func (r *ring) gap(after, next relay.Position, reason relay.GapReason, most int6
 			r.drop() // those behind ask the upstream, which tells each where it stands
 		}
 	}
-	c := r.room(gapSize, most)
+	c := r.room(gapSize)
 	e.off = uint32(len(c.buf))
 	for _, v := range [...]uint64{uint64(after.Epoch), uint64(after.Seq), uint64(next.Epoch), uint64(next.Seq)} {
 		c.buf = binary.LittleEndian.AppendUint64(c.buf, v)
@@ -149,8 +153,8 @@ func (r *ring) add(c *chunk, e entry) {
 	r.head = e.at
 }
 
-// room returns a chunk with room for n bytes, and drops old ones beyond most.
-func (r *ring) room(n int, most int64) *chunk {
+// room returns a chunk with room for n bytes.
+func (r *ring) room(n int) *chunk {
 	var c *chunk
 	size := minChunk
 	if len(r.chunks) > 0 {
@@ -160,15 +164,22 @@ func (r *ring) room(n int, most int64) *chunk {
 		}
 		size = 2 * cap(c.buf)
 	}
-	size = max(min(size, maxChunk, int(most/8)), minChunk, n)
+	size = max(min(size, maxChunk, int(r.most/8)), minChunk, n)
 	c = &chunk{first: r.next, buf: make([]byte, 0, size), size: int64(size) + chunkOverhead}
 	r.bytes += c.size
 	r.budget.used.Add(c.size)
 	r.chunks = append(r.chunks, c)
+	if !r.whole {
+		r.shrink(r.most)
+	}
+	return c
+}
+
+// shrink drops old chunks beyond most bytes, but never the newest.
+func (r *ring) shrink(most int64) {
 	for r.bytes > most && len(r.chunks) > 1 {
 		r.drop()
 	}
-	return c
 }
 
 // drop takes the oldest chunk out of the ring.

@@ -9,7 +9,8 @@ import (
 )
 
 const (
-	pullBytes = 64 << 10 // asked of an upstream subscription at once
+	pullBytes = 64 << 10 // asked of the live subscription at once
+	feedBytes = 32 << 10 // of a feed's
 	pulls     = 4        // at most, of one source in one turn
 )
 
@@ -44,12 +45,12 @@ type taker interface {
 // pull hands frames to to until there are none, to has enough, or the turn's share is used up;
 // it reports whether there may be more. It asks until it gets nothing, because that gives back
 // what was lent.
-func (w *worker) pull(s *source, to taker) bool {
+func (w *worker) pull(s *source, to taker, most int) bool {
 	if !s.ready.Swap(false) {
 		return false
 	}
 	for range pulls {
-		w.frames = s.sub.Next(w.frames[:0], pullBytes)
+		w.frames = s.sub.Next(w.frames[:0], most)
 		if len(w.frames) == 0 {
 			return false
 		}
@@ -99,7 +100,7 @@ func final(end *relay.End) bool {
 
 // accept puts a message or gap into r. It reports whether the frame fits: a message that does
 // not follow, with no gap before it, does not. strict: hold it to that.
-func (w *worker) accept(r *ring, f *relay.Frame, most int, strict bool) bool {
+func (w *worker) accept(r *ring, f *relay.Frame, strict bool) bool {
 	switch f.Kind {
 	case relay.KindMessage:
 		if !r.head.Before(f.At) {
@@ -109,7 +110,7 @@ func (w *worker) accept(r *ring, f *relay.Frame, most int, strict bool) bool {
 		if strict && f.At != r.head.Next() && !(r.head.IsZero() && f.At.Seq == 1) {
 			return false
 		}
-		r.message(f.At, f.Body, int64(most))
+		r.message(f.At, f.Body)
 		w.h.count.messages.Add(1)
 		w.h.count.bytes.Add(uint64(len(f.Body)))
 	case relay.KindGap:
@@ -117,7 +118,7 @@ func (w *worker) accept(r *ring, f *relay.Frame, most int, strict bool) bool {
 			w.h.count.repeated.Add(1)
 			return true
 		}
-		r.gap(f.At, f.Next, f.Reason, int64(most))
+		r.gap(f.At, f.Next, f.Reason)
 		w.h.count.gaps.Add(1)
 	}
 	return true

@@ -95,8 +95,12 @@ func (s *subscription) Next(dst []relay.Frame, maxBytes int) []relay.Frame {
 		}
 		r := &t.ring
 		if s.place == onFeed {
-			if s.feed.dead || s.overlaps() {
+			if s.feed.dead {
 				s.leaveFeed()
+				continue
+			}
+			if s.overlaps() {
+				s.handOver()
 				continue
 			}
 			r = &s.feed.ring
@@ -125,6 +129,17 @@ func (s *subscription) Next(dst []relay.Frame, maxBytes int) []relay.Frame {
 			return s.finish(dst, f.end)
 		}
 		if s.overlaps() {
+			continue
+		}
+		if f.done {
+			// The newest of every key up to here was passed.
+			if s.at.Before(f.through) {
+				s.at = f.through
+			}
+			s.leaveFeed()
+			if t.ring.head.Before(s.at) {
+				t.placeInRing(s)
+			}
 			continue
 		}
 		f.bell.arm(s)
@@ -161,6 +176,28 @@ func (s *subscription) overlaps() bool {
 		return true
 	}
 	return r.head.Before(s.at) && s.id > 0 && f.known
+}
+
+func (s *subscription) handOver() {
+	s.leaveFeed()
+	s.t.placeInRing(s)
+}
+
+// due reports whether Next would give s a frame, or another place.
+func (s *subscription) due() bool {
+	t := s.t
+	switch {
+	case s.okDue, t.end != nil, s.started && s.toldLost != t.lost():
+		return true
+	case !s.started:
+		return false
+	case s.place == inRing:
+		return s.id < t.ring.next
+	case s.place == onFeed:
+		f := s.feed
+		return s.id < f.ring.next || f.dead || f.done || f.end != nil || s.overlaps()
+	}
+	return true
 }
 
 func (s *subscription) fellBehind() {

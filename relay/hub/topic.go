@@ -56,7 +56,7 @@ type topic struct {
 
 func newTopic(h *Hub, ch relay.Channel) *topic {
 	t := &topic{h: h, channel: ch}
-	t.ring.budget = &h.budget
+	t.ring.budget, t.ring.most = &h.budget, int64(h.cfg.RingBytes)
 	return t
 }
 
@@ -134,6 +134,10 @@ func (w *worker) gather(b *bell) {
 		if s == nil {
 			return
 		}
+		if !s.due() {
+			b.arm(s) // it has read what the news was
+			continue
+		}
 		w.wakes = append(w.wakes, s.wake)
 	}
 }
@@ -179,7 +183,9 @@ func (w *worker) finish(t *topic, end relay.End) {
 	}
 	w.ringAll(t, &t.starting, &t.barrier, &t.waiting)
 	t.bell.all()
-	t.setCut(false)
+	if t.cut {
+		w.h.count.lostTopics.Add(-1)
+	}
 	if t.subs == 0 {
 		t.ring.reset(t.ring.head)
 	}
