@@ -93,6 +93,9 @@ func (s *scenario) run(t *testing.T, text string) string {
 		}
 		if answer.Len() > 0 {
 			out.WriteString("----\n" + answer.String())
+			if i < len(lines) && lines[i] != "" {
+				out.WriteString("\n")
+			}
 		}
 	}
 	return out.String()
