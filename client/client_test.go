@@ -37,7 +37,9 @@ func collect(ctx context.Context, c *client.Client, ch relay.Channel, o client.S
 	return fmt.Errorf("ended after %d of %d", n, count)
 }
 
-func number(n int) client.Message { return client.Message{Payload: strconv.AppendInt(nil, int64(n), 10)} }
+func number(n int) client.Message {
+	return client.Message{Payload: strconv.AppendInt(nil, int64(n), 10)}
+}
 
 func TestPublishAndSubscribe(t *testing.T) {
 	r := newRig(t, nil)

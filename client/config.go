@@ -12,6 +12,8 @@ import (
 	"github.com/meridian-relay/meridian/relay"
 )
 
+const maxAgent = 128 // bytes
+
 // Config says how a Client connects and what it may hold. The zero value works where the relay
 // takes sessions without a token.
 type Config struct {
@@ -72,6 +74,9 @@ func (c Config) check(rawURL string) (Config, *url.URL, error) {
 		if k != relay.WebTransport && k != relay.WebSocket {
 			return c, nil, fmt.Errorf("carrier %q: a client has %q and %q", k, relay.WebTransport, relay.WebSocket)
 		}
+	}
+	if len(c.Agent) > maxAgent {
+		return c, nil, fmt.Errorf("agent of %d bytes: at most %d", len(c.Agent), maxAgent)
 	}
 	for _, f := range []struct {
 		name  string

@@ -268,6 +268,18 @@ func TestOutboxCancel(t *testing.T) {
 	}
 }
 
+func TestOutboxGivenUpIsNotSentUnderANewProducer(t *testing.T) {
+	b := newBench(t)
+	l := b.push(3)
+	b.send()
+	b.answer(l[0], 1, relay.Done)
+	b.answer(l[1], 0, relay.Busy)
+	b.o.cancel(l[1])
+	b.answer(l[2], 0, relay.TooOld)
+	b.now = b.now.Add(time.Minute)
+	b.wantNumbers(b.send(), 2, 1)
+}
+
 func TestOutboxHomeThatContradictsItself(t *testing.T) {
 	b := newBench(t)
 	l := b.push(2)

@@ -137,9 +137,9 @@ func (r *rig) dialAt(url string, edit func(*client.Config)) *client.Client {
 type rigGate struct{ r *rig }
 
 func (g rigGate) Hello(token string) (*relay.Grant, relay.End) { return g.r.gate(token) }
-func (g rigGate) Publish(ch relay.Channel, n int) relay.End   { return g.r.admit(ch, n) }
-func (g rigGate) Subscribe(relay.Channel) relay.End           { return relay.End{} }
-func (g rigGate) Unsubscribe(relay.Channel)                   {}
+func (g rigGate) Publish(ch relay.Channel, n int) relay.End    { return g.r.admit(ch, n) }
+func (g rigGate) Subscribe(relay.Channel) relay.End            { return relay.End{} }
+func (g rigGate) Unsubscribe(relay.Channel)                    {}
 
 // grant allows everything, for so long; 0: for ever.
 func grant(life time.Duration) *relay.Grant {
