@@ -74,7 +74,7 @@ func rows() []row {
 		},
 	}
 	idle := row{
-		name: "idle", group: "idle",
+		name: "sessions", group: "idle",
 		about:    "2000 sessions at rest, one subscription each",
 		baseName: "baseline",
 		bounds:   []bound{{of: rssPerSession, ratio: 1.10}, {of: idleCPU, ratio: 1.10}},
