@@ -3,6 +3,7 @@ package edge
 import (
 	"context"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/meridian-relay/meridian/relay"
@@ -33,6 +34,7 @@ type item struct {
 	begun    time.Time
 
 	settled bool
+	maybe   bool // an attempt may have taken effect
 	void    bool // its number is being used up, so that later ones can commit
 	at      relay.Position
 	end     relay.End // the outcome, or what was last heard
@@ -50,8 +52,14 @@ func (b *batch) run(ctx context.Context, up relay.Upstream) {
 	for i := range b.items {
 		b.items[i].end = relay.End{Code: relay.Unknown, Detail: "it was not sent"}
 	}
+	defer func() {
+		for i := range b.items {
+			b.items[i].giveUp()
+		}
+	}()
 	deadline := time.Now().Add(repeatFor)
-	for pause := firstPause; ; pause = min(2*pause, longestPause) {
+	pause, left := firstPause, len(b.items)
+	for {
 		answers, sent := b.send(up)
 		for range sent {
 			select {
@@ -61,9 +69,14 @@ func (b *batch) run(ctx context.Context, up relay.Upstream) {
 				return
 			}
 		}
-		wait, again := b.review()
+		before := left
+		var wait time.Duration
+		if left, wait = b.review(); left < before {
+			pause = firstPause
+		}
 		wait = max(wait, rand.N(pause))
-		if !again || time.Now().Add(wait).After(deadline) || !sleep(ctx, wait) {
+		pause = min(2*pause, longestPause)
+		if left == 0 || time.Now().Add(wait).After(deadline) || !sleep(ctx, wait) {
 			return
 		}
 	}
@@ -107,6 +120,24 @@ func (it *item) hear(a answer) {
 		it.settled = final(a.end.Code)
 	default:
 		it.end = a.end
+		it.maybe = it.maybe || open(a.end.Code)
+	}
+}
+
+// open reports whether a publish that ended so may have taken effect.
+func open(code relay.Code) bool {
+	switch code {
+	case relay.OutOfOrder, relay.TooOld, relay.Busy, relay.PublishRate, relay.ByteRate, relay.RequestRate,
+		relay.ReadOnly, relay.Moved:
+		return false
+	}
+	return !final(code)
+}
+
+// giveUp makes what was last heard of an item that may have taken effect say so.
+func (it *item) giveUp() {
+	if !it.settled && it.maybe && !open(it.end.Code) {
+		it.end = relay.End{Code: relay.Unknown, Detail: "it may have been published; of the last attempt: " + it.end.Err().Error()}
 	}
 }
 
@@ -118,16 +149,32 @@ func final(code relay.Code) bool {
 	return false
 }
 
-// review decides, after all answers, what becomes of the items that are not settled: whether
-// another round is needed, and how long to wait for it.
-func (b *batch) review() (wait time.Duration, again bool) {
+// review decides, after all answers, what becomes of the items that are not settled. It returns
+// how many need another round, and how long to wait for it.
+func (b *batch) review() (left int, wait time.Duration) {
+	first := b.first()
+	if first >= 0 && b.items[first].end.Code == relay.TooOld {
+		// The home knows of nothing before it, so the producer is closed.
+		for i := range b.items {
+			if it := &b.items[i]; it.chained && !it.settled {
+				it.settled = true
+				if !it.void {
+					it.end = b.items[first].end
+				}
+			}
+		}
+	}
 	chained := false // a later item needs this one's number to be used
 	for i := len(b.items) - 1; i >= 0; i-- {
 		it := &b.items[i]
-		if it.settled {
-			continue
-		}
+		// A number beyond the first of a producer that the home does not know is too old for
+		// it; here it only came too early.
+		early := it.chained && i != first && it.end.Code == relay.TooOld
 		switch {
+		case it.settled:
+			continue
+		case early:
+			it.end = relay.End{Code: relay.OutOfOrder, Detail: "the messages before it could not be published"}
 		case !final(it.end.Code):
 			wait = max(wait, it.end.RetryAfter)
 		case it.chained && chained:
@@ -136,8 +183,13 @@ func (b *batch) review() (wait time.Duration, again bool) {
 			it.settled = true
 			continue
 		}
-		again = true
+		left++
 		chained = chained || it.chained
 	}
-	return wait, again
+	return left, wait
+}
+
+// first returns the first chained item that is not settled; -1: none.
+func (b *batch) first() int {
+	return slices.IndexFunc(b.items, func(it item) bool { return it.chained && !it.settled })
 }
