@@ -128,6 +128,16 @@ func TestPatterns(t *testing.T) {
 	}
 }
 
+func TestPatternErrorsSayWhatToWrite(t *testing.T) {
+	for s, says := range map[string]string{
+		"chat*": "write namespace:prefix* or *", "chat": "write namespace:name", "a:*b": "* stands only at the end",
+	} {
+		if _, err := relay.ParsePattern(s); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%q: %v; want an error that says %q", s, err, says)
+		}
+	}
+}
+
 // FuzzParseChannel: what passes keeps its bounds, matches the patterns that it should, and no
 // other namespace's.
 func FuzzParseChannel(f *testing.F) {

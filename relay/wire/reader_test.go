@@ -26,6 +26,10 @@ func readAll(r *wire.Reader) read {
 			out.err = err
 			return out
 		}
+		if len(f.Body) != cap(f.Body) {
+			out.err = fmt.Errorf("%v of %d bytes has room for %d", f.Type, len(f.Body), cap(f.Body))
+			return out
+		}
 		f.Body = bytes.Clone(f.Body)
 		out.frames = append(out.frames, f)
 	}
@@ -176,21 +180,24 @@ func TestReaderSkipsUnknownOddFramesOnly(t *testing.T) {
 
 // TestReaderClaimsCostNothing: memory follows what was sent, not what a header claims.
 func TestReaderClaimsCostNothing(t *testing.T) {
-	in := wire.AppendHeader(nil, wire.TypePublish, 1, wire.TypePublish.Bound())
-	in = append(in, make([]byte, 100)...)
-	const readers = 200
-	kept := make([]*wire.Reader, readers)
-	before := heap()
-	for i := range kept {
-		kept[i] = wire.NewReader(bytes.NewReader(in))
-		if _, err := kept[i].Next(); err != io.ErrUnexpectedEOF {
-			t.Fatal(err)
+	for _, sent := range []int{100, 5000, 20_000, 100_000} {
+		in := wire.AppendHeader(nil, wire.TypePublish, 1, wire.TypePublish.Bound())
+		in = append(in, make([]byte, sent)...)
+		const readers = 50
+		kept := make([]*wire.Reader, readers)
+		before := heap()
+		for i := range kept {
+			kept[i] = wire.NewReader(bytes.NewReader(in))
+			if _, err := kept[i].Next(); err != io.ErrUnexpectedEOF {
+				t.Fatal(err)
+			}
 		}
-	}
-	each := int64(heap()-before) / readers
-	runtime.KeepAlive(kept)
-	if each > 20<<10 {
-		t.Fatalf("a claim of 1 MiB with 100 bytes sent holds %d bytes", each)
+		each := int64(heap()-before) / readers
+		runtime.KeepAlive(in)
+		runtime.KeepAlive(kept)
+		if most := 2*sent + 2<<10; each > int64(most) {
+			t.Errorf("a claim of 1 MiB with %d bytes sent holds %d bytes; at most %d", sent, each, most)
+		}
 	}
 }
 
@@ -212,9 +219,32 @@ func TestReaderRestsSmall(t *testing.T) {
 		kept[i] = r
 	}
 	each := int64(heap()-before) / readers
+	runtime.KeepAlive(burst)
+	runtime.KeepAlive(pings)
 	runtime.KeepAlive(kept)
 	if each > 2<<10 {
-		t.Fatalf("a reader at rest holds %d bytes", each)
+		t.Errorf("a reader at rest holds %d bytes", each)
+	}
+}
+
+// TestReaderGivesALongFramesRoomBack at once, though the next frame has begun.
+func TestReaderGivesALongFramesRoomBack(t *testing.T) {
+	in := wire.AppendFrame(nil, wire.TypeMessage, 1, make([]byte, 1<<20))
+	in = append(in, byte(wire.TypeCredit))
+	const readers = 20
+	kept := make([]*wire.Reader, readers)
+	before := heap()
+	for i := range kept {
+		kept[i] = wire.NewReader(bytes.NewReader(in))
+		if got := readAll(kept[i]); len(got.frames) != 1 || got.err != io.ErrUnexpectedEOF {
+			t.Fatalf("%d frames, %v", len(got.frames), got.err)
+		}
+	}
+	each := int64(heap()-before) / readers
+	runtime.KeepAlive(in)
+	runtime.KeepAlive(kept)
+	if each > 18<<10 {
+		t.Errorf("a reader that waits after a long frame holds %d bytes", each)
 	}
 }
 
