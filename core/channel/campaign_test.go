@@ -82,15 +82,7 @@ func newCampaign(t *testing.T, seed uint64) *campaign {
 	c := &campaign{t: t, seed: seed, rand: rand.New(rand.NewPCG(seed, 0)), now: time.Unix(1_000_000, 0)}
 	c.single = &machine{view: memview.New(), batch: channel.NewBatch()}
 	c.many = &machine{view: memview.New(), batch: channel.NewBatch()}
-	policies := []channel.Policy{
-		{Age: -1, Bytes: 1 << 30},
-		{Age: 20 * time.Second, ForgetAfter: time.Minute},
-		{Age: -1, Count: 20},
-		{Age: -1, Bytes: 600},
-		{Age: 15 * time.Second, Keyed: true},
-		{Age: -1, Keyed: true, Bytes: 400},
-	}
-	for i, p := range policies {
+	for i, p := range policies() {
 		ns := relay.Namespace(fmt.Sprintf("ns%d", i))
 		c.both(func(b *channel.Batch) {
 			if err := b.SetPolicy(ns, p); err != nil {
@@ -106,6 +98,33 @@ func newCampaign(t *testing.T, seed uint64) *campaign {
 		}
 	}
 	return c
+}
+
+func policies() []channel.Policy {
+	return []channel.Policy{
+		{Age: -1, Bytes: 1 << 30},
+		{Age: 20 * time.Second, ForgetAfter: time.Minute},
+		{Age: -1, Count: 20},
+		{Age: -1, Bytes: 600},
+		{Age: 15 * time.Second, Keyed: true},
+		{Age: -1, Keyed: true, Bytes: 400},
+	}
+}
+
+// policy changes a namespace's policy.
+func (c *campaign) policy() {
+	p := policies()[c.rand.IntN(len(policies()))]
+	ns := c.models[c.rand.IntN(len(c.models))].channel.Namespace()
+	c.both(func(b *channel.Batch) {
+		if err := b.SetPolicy(ns, p); err != nil {
+			c.fail("%v", err)
+		}
+	})
+	for _, m := range c.models {
+		if m.channel.Namespace() == ns {
+			m.policy = p
+		}
+	}
 }
 
 func (c *campaign) fail(format string, args ...any) {
@@ -166,7 +185,9 @@ func (c *campaign) step() {
 		if c.rand.IntN(60) == 0 {
 			c.now = c.now.Add(time.Duration(c.rand.IntN(700)) * time.Second)
 		}
-	case c.rand.IntN(10) == 0:
+	case c.rand.IntN(3) == 0:
+		c.policy()
+	case c.rand.IntN(4) == 0:
 		c.floor += relay.Epoch(1 + c.rand.IntN(3))
 		c.broken = c.floor
 		c.both(func(b *channel.Batch) { b.Raise(c.floor, true) })

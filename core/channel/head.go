@@ -17,7 +17,7 @@ type head struct {
 	at      relay.Position // the last message, or {epoch, 0}
 	first   relay.Position // the oldest message retained; at.Next() if there is none
 	cut     relay.Position // Trim removed everything up to here
-	clean   relay.Position // Compact passed everything up to here
+	clean   relay.Position // Compact was here. Invariant: nothing replaced is retained up to here
 	unkeyed relay.Position // the newest message without a key; zero: none
 	count   uint64         // messages retained
 	bytes   uint64         // their bodies
@@ -104,7 +104,7 @@ func (s *shard) head(h *head, exists bool) relay.Position {
 	if exists && h.at.Epoch > s.broken {
 		return h.at
 	}
-	return relay.Position{Epoch: max(s.floor, h.at.Epoch) + 1}
+	return relay.Position{Epoch: s.floor + 1} // above h's: broken <= floor
 }
 
 // Limits bound the memory of producers, in bytes as the machine counts them: 320 for each, and

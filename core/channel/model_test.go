@@ -89,10 +89,16 @@ func (m *model) newest(i int) bool {
 
 // put appends a message.
 func (m *model) put(msg modelMessage) {
-	if m.policy.Keyed {
-		m.messages = slices.DeleteFunc(m.messages, func(old modelMessage) bool {
-			return old.key == msg.key && !m.clean.Before(old.at)
-		})
+	for i, old := range m.messages {
+		if old.key != msg.key || m.clean.Before(old.at) {
+			continue
+		}
+		if !m.policy.Keyed {
+			m.clean = relay.Position{Epoch: old.at.Epoch, Seq: old.at.Seq - 1}
+			break
+		}
+		m.messages = slices.Delete(m.messages, i, i+1)
+		break
 	}
 	m.messages = append(m.messages, msg)
 	m.head = msg.at

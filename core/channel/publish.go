@@ -78,7 +78,7 @@ func (b *Batch) put(s *state, p *relay.Publication) relay.Position {
 }
 
 // putKey makes the message at s.at the newest of its key. What it replaces goes at once where
-// Compact has been by already.
+// Compact has been by already; where messages need not go, Compact has to come by again.
 func (b *Batch) putKey(s *state, ch relay.Channel, key []byte) {
 	old := s.unkeyed
 	if len(key) == 0 {
@@ -97,8 +97,12 @@ func (b *Batch) putKey(s *state, ch relay.Channel, key []byte) {
 		}
 		b.v.Set(appendPlace(b.key[:0], kindNewest, ch, s.at), []byte{recordVersion})
 	}
-	if s.policy.Keyed && !old.IsZero() && !s.clean.Before(old) {
+	switch {
+	case old.IsZero() || s.clean.Before(old):
+	case s.policy.Keyed:
 		b.remove(s, ch, old)
+	default:
+		s.clean = before(old)
 	}
 }
 
