@@ -7,7 +7,7 @@ import (
 )
 
 func newConfig(a *app) *cobra.Command {
-	return group("config", "Check and show what `serve edge` is configured to do",
+	return group(a, "config", "Check and show what `serve edge` is configured to do",
 		newConfigCheck(a), newConfigShow(a))
 }
 

@@ -5,6 +5,6 @@ import (
 )
 
 func newContext(a *app) *cobra.Command {
-	return group("context", "Where pub, sub and others connect",
+	return group(a, "context", "Where pub, sub and others connect",
 		newContextAdd(a), newContextList(a), newContextSelect(a), newContextShow(a), newContextRemove(a))
 }

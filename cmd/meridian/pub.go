@@ -147,17 +147,19 @@ func send(ctx context.Context, conn *client.Client, channel relay.Channel, paylo
 			return err
 		}
 		ack := acks.expect()
-		err := conn.PublishAsync(ctx, channel, client.Message{Payload: p.bytes, Key: o.key, ID: o.id}, func(at relay.Position, err error) {
+		answer := func(at relay.Position, err error) {
 			if err != nil && p.where != "" {
 				err = fmt.Errorf("%s: %w", p.where, err)
 			}
 			acks.answer(ack, at, err)
-		})
-		if err != nil {
-			acks.answer(ack, relay.Position{}, err)
-			if p.where != "" {
-				err = fmt.Errorf("%s: %w", p.where, err)
+		}
+		message := client.Message{Payload: p.bytes, Key: o.key, ID: o.id}
+		if err := conn.PublishAsync(ctx, channel, message, answer); err != nil {
+			if ctx.Err() != nil { // it was not taken, and that is no fault of it
+				acks.forget(ack)
+				return context.Cause(ctx)
 			}
+			answer(relay.Position{}, err)
 			return err
 		}
 	}

@@ -33,9 +33,10 @@ type acks struct {
 
 // An ack is the answer to one message.
 type ack struct {
-	answered bool
-	at       relay.Position
-	err      error
+	answered  bool
+	forgotten bool
+	at        relay.Position
+	err       error
 }
 
 func newAcks(out io.Writer, f format, stop context.CancelCauseFunc) *acks {
@@ -57,6 +58,14 @@ func (a *acks) expect() *ack {
 func (a *acks) answer(k *ack, at relay.Position, err error) {
 	a.mu.Lock()
 	k.answered, k.at, k.err = true, at, err
+	a.mu.Unlock()
+	a.kick()
+}
+
+// forget expects no answer to a message that was not published.
+func (a *acks) forget(k *ack) {
+	a.mu.Lock()
+	k.answered, k.forgotten = true, true
 	a.mu.Unlock()
 	a.kick()
 }
@@ -108,6 +117,8 @@ func (a *acks) run() {
 
 func (a *acks) print(k *ack) {
 	switch {
+	case k.forgotten:
+		return
 	case a.err != nil && k.err != nil:
 		return // one is enough
 	case a.err != nil:

@@ -65,8 +65,7 @@ func newRoot(a *app) (root *cobra.Command, started *bool) {
 			*started = true
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			_ = cmd.Usage()
-			return usagef("which command?")
+			return misused(a, cmd)
 		},
 	}
 	root.SetIn(a.in)
@@ -74,20 +73,23 @@ func newRoot(a *app) (root *cobra.Command, started *bool) {
 	root.SetErr(a.err)
 	root.AddCommand(
 		newDev(a), newServe(a), newPub(a), newSub(a), newHistory(a),
-		newToken(a), newContext(a), newConfig(a), newVersion(a),
+		newToken(a), newContext(a), newConfig(a), newBench(a), newVersion(a),
 	)
 	return root, started
 }
 
 // group returns a command that only holds others.
-func group(use, short string, commands ...*cobra.Command) *cobra.Command {
+func group(a *app, use, short string, commands ...*cobra.Command) *cobra.Command {
 	g := &cobra.Command{
 		Use: use, Short: short, Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			_ = cmd.Usage()
-			return usagef("which %s command?", use)
-		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return misused(a, cmd) },
 	}
 	g.AddCommand(commands...)
 	return g
+}
+
+// misused says which commands there are, where one was left out.
+func misused(a *app, cmd *cobra.Command) error {
+	fmt.Fprint(a.err, cmd.UsageString())
+	return usagef("%s: which command?", cmd.CommandPath())
 }
