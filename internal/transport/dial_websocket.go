@@ -52,5 +52,5 @@ func (d *Dialer) WebSocket(ctx context.Context, rawURL string) (relay.Session, e
 		peer.Names = d.names(*rsp.TLS)
 	}
 	t := times{idle: d.config.IdleTimeout, keepAlive: d.config.KeepAlive}
-	return newWSSession(ws, tcp, peer, true, t, &d.tasks), nil
+	return d.keep(newWSSession(ws, tcp, peer, true, t, &d.tasks))
 }

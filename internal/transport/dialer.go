@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"sync"
 	"time"
 
 	"github.com/quic-go/quic-go"
@@ -45,6 +46,9 @@ type Dialer struct {
 	wt      *webtransport.Transport
 	tokens  quic.TokenStore
 	tasks   tasks
+
+	mu       sync.Mutex
+	sessions map[relay.Session]struct{} // nil: closed
 }
 
 // NewDialer opens the UDP socket.
@@ -73,6 +77,8 @@ func NewDialer(c DialerConfig) (*Dialer, error) {
 		carrier: &quic.Transport{Conn: c.PacketConn},
 		wt:      &webtransport.Transport{},
 		tokens:  quic.NewLRUTokenStore(16, 4),
+
+		sessions: make(map[relay.Session]struct{}),
 	}
 	if !c.NoSessionFlowControl {
 		d.wt.Config = &webtransport.Config{
@@ -84,12 +90,35 @@ func NewDialer(c DialerConfig) (*Dialer, error) {
 	return d, nil
 }
 
-// Close ends every session of WebTransport and QUIC, waits for what was closed before, and closes
-// the socket.
+// Close ends every session, and the socket. It takes at most about a second.
 func (d *Dialer) Close() error {
+	d.mu.Lock()
+	sessions := d.sessions
+	d.sessions = nil
+	d.mu.Unlock()
+	for s := range sessions {
+		s.Close(relay.Done, "the dialer was closed")
+	}
 	d.tasks.Wait()
 	err := d.carrier.Close()
 	return errors.Join(err, d.config.PacketConn.Close())
+}
+
+// keep notes a session, for Close.
+func (d *Dialer) keep(s relay.Session) (relay.Session, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.sessions == nil {
+		s.Close(relay.Done, "the dialer was closed")
+		return nil, net.ErrClosed
+	}
+	d.sessions[s] = struct{}{}
+	context.AfterFunc(s.Context(), func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		delete(d.sessions, s)
+	})
+	return s, nil
 }
 
 // quic returns the configuration of a connection that carries so many more streams than the
@@ -214,7 +243,7 @@ func (d *Dialer) WebTransport(ctx context.Context, rawURL string) (relay.Session
 		return nil, dialError(rawURL, err)
 	}
 	peer := relay.Peer{Carrier: relay.WebTransport, Addr: addrPort(conn.RemoteAddr()), Names: d.names(conn.ConnectionState().TLS)}
-	return newWTSession(wt, conn, peer, &d.tasks), nil
+	return d.keep(newWTSession(wt, conn, peer, &d.tasks))
 }
 
 // QUIC opens a session at HOST:PORT.
@@ -224,7 +253,7 @@ func (d *Dialer) QUIC(ctx context.Context, addr string) (relay.Session, error) {
 		return nil, err
 	}
 	peer := relay.Peer{Carrier: relay.QUIC, Addr: addrPort(conn.RemoteAddr()), Names: d.names(conn.ConnectionState().TLS)}
-	return newQUICSession(conn, peer, &d.tasks), nil
+	return d.keep(newQUICSession(conn, peer, &d.tasks))
 }
 
 // names returns the names of the server's certificate, if it was verified, by roots or by hash.
