@@ -26,8 +26,9 @@ type account struct {
 	limits        Scope
 	sessions      int
 	subscriptions int
+	subscribes    *rate.Limiter // nil until the first subscription
 	publishes     *rate.Limiter // nil until the first publish
-	bytes         *rate.Limiter
+	bytes         *rate.Limiter // as publishes
 }
 
 // setLimits puts other limits in force. What is held already stays.
@@ -35,8 +36,12 @@ func (a *account) setLimits(s Scope) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.limits = s
+	now := time.Now()
+	if a.subscribes != nil {
+		a.subscribes.SetLimitAt(now, perSecond(s.Subscribes))
+		a.subscribes.SetBurstAt(now, s.subscribeBurst())
+	}
 	if a.publishes != nil {
-		now := time.Now()
 		a.publishes.SetLimitAt(now, perSecond(s.Publishes))
 		a.publishes.SetBurstAt(now, s.publishBurst())
 		a.bytes.SetLimitAt(now, perSecond(s.Bytes))
@@ -52,6 +57,8 @@ func perSecond(v float64) rate.Limit {
 }
 
 func (s Scope) publishBurst() int { return max(1, int(min(s.Publishes, 1e9))) }
+
+func (s Scope) subscribeBurst() int { return max(1, s.Subscriptions, int(min(s.Subscribes, 1e9))) }
 
 // byteBurst leaves room for one message of any size.
 func (s Scope) byteBurst() int { return max(wire.MaxMessage, int(min(s.Bytes, 1<<40))) }
@@ -72,12 +79,19 @@ func (a *account) closeSession() {
 	a.sessions--
 }
 
-func (a *account) subscribe() relay.End {
+func (a *account) subscribe(now time.Time) relay.End {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if most := a.limits.Subscriptions; most >= 0 && a.subscriptions >= most {
 		return a.over(relay.TooManySubscriptions, subscriptionRetry, "%d subscriptions", most)
 	}
+	if a.subscribes == nil {
+		a.subscribes = rate.NewLimiter(perSecond(a.limits.Subscribes), a.limits.subscribeBurst())
+	}
+	if wait := waitFor(a.subscribes, now, 1); wait > 0 {
+		return a.over(relay.RequestRate, wait, "%.0f new subscriptions/s", a.limits.Subscribes)
+	}
+	a.subscribes.AllowN(now, 1)
 	a.subscriptions++
 	return relay.End{}
 }

@@ -64,10 +64,34 @@ func TestAccountRates(t *testing.T) {
 	})
 }
 
+// As many subscriptions as are allowed may come at once; opening and closing them in a loop is
+// slowed down.
+func TestAccountSubscribes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := &account{scope: "session", limits: Scope{Subscriptions: 50, Subscribes: 10}}
+		for i := range 50 {
+			if end := a.subscribe(time.Now()); end.Code != relay.Done {
+				t.Fatalf("subscription %d: %+v", i, end)
+			}
+		}
+		if end := a.subscribe(time.Now()); end.Code != relay.TooManySubscriptions || end.RetryAfter == 0 {
+			t.Errorf("one too many: %+v", end)
+		}
+		a.unsubscribe()
+		if end := a.subscribe(time.Now()); end.Code != relay.RequestRate || end.RetryAfter != 100*time.Millisecond {
+			t.Errorf("the next one at once: %+v", end)
+		}
+		time.Sleep(100 * time.Millisecond)
+		if end := a.subscribe(time.Now()); end.Code != relay.Done {
+			t.Errorf("after the wait: %+v", end)
+		}
+	})
+}
+
 func TestAccountWithoutLimits(t *testing.T) {
-	a := &account{limits: Scope{-1, -1, -1, -1}}
-	for range 100_000 {
-		for _, end := range []relay.End{a.openSession(), a.subscribe(), a.publish(time.Now(), 1, 1<<20)} {
+	a := &account{limits: Scope{-1, -1, -1, -1, -1}}
+	for range 20_000 {
+		for _, end := range []relay.End{a.openSession(), a.subscribe(time.Now()), a.publish(time.Now(), 1, 1<<20)} {
 			if end.Code != relay.Done {
 				t.Fatalf("%+v", end)
 			}
@@ -77,17 +101,17 @@ func TestAccountWithoutLimits(t *testing.T) {
 
 func TestAccountLimitsChange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a := &account{limits: Scope{Sessions: 2, Subscriptions: 2, Publishes: 1000, Bytes: 1 << 20}}
+		a := &account{limits: Scope{Sessions: 2, Subscriptions: 2, Subscribes: 100, Publishes: 1000, Bytes: 1 << 20}}
 		for range 2 {
 			a.openSession()
-			a.subscribe()
+			a.subscribe(time.Now())
 		}
 		a.publish(time.Now(), 1000, 1)
-		a.setLimits(Scope{Sessions: 1, Subscriptions: 3, Publishes: 1, Bytes: 1 << 20})
+		a.setLimits(Scope{Sessions: 1, Subscriptions: 3, Subscribes: 100, Publishes: 1, Bytes: 1 << 20})
 		if end := a.openSession(); end.Code != relay.TooManySessions {
 			t.Errorf("a third session of one: %+v", end)
 		}
-		if end := a.subscribe(); end.Code != relay.Done {
+		if end := a.subscribe(time.Now()); end.Code != relay.Done {
 			t.Errorf("a third subscription of three: %+v", end)
 		}
 		if end := a.publish(time.Now(), 1, 1); end.Code != relay.PublishRate || end.RetryAfter != time.Second {
@@ -178,7 +202,7 @@ func BenchmarkGatePublish(b *testing.B) {
 	l, _ := Limits{}.resolved()
 	accounts := []*account{{limits: l.Session}, {limits: l.Subject}, {limits: l.Address}}
 	for _, a := range accounts {
-		a.setLimits(Scope{1000, 1000, 1e9, 1e12})
+		a.setLimits(Scope{1000, 1000, 1000, 1e9, 1e12})
 	}
 	b.ReportAllocs()
 	for b.Loop() {

@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/meridian-relay/meridian/internal/transport"
 )
@@ -90,13 +92,22 @@ func (e *Edge) Run(ctx context.Context) error {
 		errs[0] = e.transport.Run(ctx)
 	})
 	if e.cfg.Ops != nil {
+		e.ops.BaseContext = func(net.Listener) context.Context { return ctx }
 		group.Go(func() {
 			defer cancel()
 			if err := e.ops.Serve(e.cfg.Ops); !errors.Is(err, http.ErrServerClosed) {
 				errs[1] = fmt.Errorf("ops listener: %w", err)
 			}
 		})
-		context.AfterFunc(ctx, func() { _ = e.ops.Close() })
+		group.Go(func() {
+			<-ctx.Done()
+			// A profile ends with ctx; who reads slowly is cut off.
+			last, done := context.WithTimeout(context.Background(), time.Second)
+			defer done()
+			if e.ops.Shutdown(last) != nil {
+				_ = e.ops.Close()
+			}
+		})
 	}
 	group.Wait()
 	return errors.Join(errs[:]...)

@@ -3,6 +3,8 @@ package edge
 import (
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"github.com/meridian-relay/meridian/relay"
 	"github.com/meridian-relay/meridian/relay/link"
 )
@@ -17,6 +19,7 @@ type gate struct {
 	carrier relay.Carrier
 	address *entry
 	own     account
+	tokens  *rate.Limiter // verifications
 
 	// Written by the first Hello, before any other call.
 	welcome bool
@@ -31,6 +34,7 @@ func (e *Edge) newGate(p relay.Peer) *gate {
 		carrier: p.Carrier,
 		address: e.addresses.open(addressKey(p.Addr.Addr())),
 		own:     account{scope: "session", limits: limits.Session},
+		tokens:  rate.NewLimiter(1, 5),
 	}
 }
 
@@ -40,6 +44,10 @@ func (g *gate) Hello(token string) (*relay.Grant, relay.End) {
 		if end := g.edge.admission(); end.Code != relay.Done {
 			return nil, end
 		}
+	}
+	if !g.tokens.Allow() {
+		return nil, g.edge.limited(relay.End{Code: relay.RequestRate, RetryAfter: time.Second,
+			Detail: "tokens follow each other too fast; refresh a minute or so before expiry"})
 	}
 	grant, end := g.edge.cfg.Tokens.Verify(token)
 	switch {
@@ -112,8 +120,9 @@ func (g *gate) Unsubscribe(relay.Channel) {
 
 // subscribe takes one subscription in all of the accounts, or in none.
 func (e *Edge) subscribe(accounts ...*account) relay.End {
+	now := time.Now()
 	for i, a := range accounts {
-		if end := a.subscribe(); end.Code != relay.Done {
+		if end := a.subscribe(now); end.Code != relay.Done {
 			for _, taken := range accounts[:i] {
 				taken.unsubscribe()
 			}

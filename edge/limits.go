@@ -16,13 +16,13 @@ type Limits struct {
 	// Sessions of this edge. 0: 100,000.
 	Sessions int
 	// Session holds for each session, where Sessions has no meaning. 0: 1,000 subscriptions,
-	// 10,000 publishes/s, 16 MiB/s.
+	// 100 new ones/s, 10,000 publishes/s, 16 MiB/s.
 	Session Scope
 	// Subject holds for all sessions and requests of one subject at this edge together. 0:
-	// 10,000 sessions, 100,000 subscriptions, 20,000 publishes/s, 32 MiB/s.
+	// 10,000 sessions, 100,000 subscriptions, 5,000 new ones/s, 20,000 publishes/s, 32 MiB/s.
 	Subject Scope
 	// Address holds for all sessions and requests from one IPv4 address or IPv6 /64 together.
-	// 0: 2,000 sessions, 200,000 subscriptions, 50,000 publishes/s, 64 MiB/s.
+	// 0: 2,000 sessions, 200,000 subscriptions, 20,000 new ones/s, 50,000 publishes/s, 64 MiB/s.
 	Address Scope
 }
 
@@ -30,14 +30,18 @@ type Limits struct {
 type Scope struct {
 	Sessions      int
 	Subscriptions int
-	Publishes     float64 // per second; a second's worth may come at once
-	Bytes         float64 // of published messages, per second; as much, and at least 2 MiB, may come at once
+	// Subscribes are new subscriptions and pages of history, per second; as many as
+	// Subscriptions may come at once, so that who reconnects need not wait. No limit where
+	// Subscriptions has none.
+	Subscribes float64
+	Publishes  float64 // per second; a second's worth may come at once
+	Bytes      float64 // of published messages, per second; as much, and at least 2 MiB, may come at once
 }
 
 // NoLimits returns Limits that bound only what always has a bound, for development and
 // benchmarks.
 func NoLimits() Limits {
-	none := Scope{-1, -1, -1, -1}
+	none := Scope{-1, -1, -1, -1, -1}
 	return Limits{Payload: wire.MaxPayload, Sessions: -1, Session: none, Subject: none, Address: none}
 }
 
@@ -58,14 +62,18 @@ func (l Limits) resolved() (Limits, error) {
 		l.Unanswered = defaultUnanswered
 	}
 	l.Sessions = or(l.Sessions, 100_000)
-	l.Session = l.Session.or(Scope{0, 1000, 10_000, 16 << 20})
-	l.Subject = l.Subject.or(Scope{10_000, 100_000, 20_000, 32 << 20})
-	l.Address = l.Address.or(Scope{2000, 200_000, 50_000, 64 << 20})
+	l.Session = l.Session.or(Scope{0, 1000, 100, 10_000, 16 << 20})
+	l.Subject = l.Subject.or(Scope{10_000, 100_000, 5000, 20_000, 32 << 20})
+	l.Address = l.Address.or(Scope{2000, 200_000, 20_000, 50_000, 64 << 20})
 	return l, nil
 }
 
 func (s Scope) or(d Scope) Scope {
+	if s.Subscriptions < 0 {
+		d.Subscribes = -1
+	}
 	return Scope{
+		Subscribes:    or(s.Subscribes, d.Subscribes),
 		Sessions:      or(s.Sessions, d.Sessions),
 		Subscriptions: or(s.Subscriptions, d.Subscriptions),
 		Publishes:     or(s.Publishes, d.Publishes),
