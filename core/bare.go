@@ -87,14 +87,37 @@ func NewBare(cfg BareConfig) (*Bare, error) {
 	b.batch.Begin(b.view, cfg.Now())
 	b.batch.Raise(cfg.Floor, false)
 	b.batch.SetLimits(cfg.Limits)
-	for ns, p := range cfg.Namespaces {
-		if err := b.batch.SetPolicy(ns, p); err != nil {
-			return nil, fmt.Errorf("core: %w", err)
-		}
-		b.batch.Own(ns, 0, relay.Slots-1)
-	}
 	b.batch.Commit()
+	if err := b.Define(cfg.Namespaces); err != nil {
+		return nil, err
+	}
 	return b, nil
+}
+
+// Define adds namespaces, and changes the policies of those that are there; channels that exist
+// follow within the next rounds of retention. After an error nothing has changed. Safe for
+// concurrent use, also before Run.
+func (b *Bare) Define(namespaces map[relay.Namespace]channel.Policy) error {
+	for ns, p := range namespaces {
+		if _, err := relay.ParseNamespace(string(ns)); err != nil {
+			return fmt.Errorf("core: %w", err)
+		}
+		if err := p.Check(); err != nil {
+			return fmt.Errorf("core: namespace %q: %w", ns, err)
+		}
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	batch := channel.NewBatch() // Run's is open only under mu, but Run's alone
+	batch.Begin(b.view, b.cfg.Now())
+	defer batch.Commit()
+	for ns, p := range namespaces {
+		if err := batch.SetPolicy(ns, p); err != nil {
+			return fmt.Errorf("core: %w", err)
+		}
+		batch.Own(ns, 0, relay.Slots-1)
+	}
+	return nil
 }
 
 // Publish implements relay.Upstream.

@@ -34,7 +34,9 @@ func (b *Bare) upkeep() {
 // round does one round. It reports whether there may be more to do.
 func (b *Bare) round() bool {
 	now := b.cfg.Now()
-	steps := channel.Due(b.view, now, messagesAtOnce) // only Run writes: reading takes no lock
+	b.mu.RLock()
+	steps := channel.Due(b.view, now, messagesAtOnce)
+	b.mu.RUnlock()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.batch.Begin(b.view, now)
