@@ -112,12 +112,13 @@ func (c *Client) Err() error {
 // fail ends the client: err is what all calls return from now on. It does not wait.
 func (c *Client) fail(err error) {
 	c.closing.Do(func() {
+		why := err
 		if !errors.Is(err, ErrClosed) {
 			err = fmt.Errorf("%w: %w", ErrClosed, err)
 		}
 		c.courier.shut(err)
 		c.end(err)
-		c.states.set(State{Phase: Closed, Reason: err})
+		c.states.set(State{Phase: Closed, Reason: why})
 		c.notifyFeeds()
 	})
 }

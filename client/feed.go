@@ -90,13 +90,15 @@ func (f *feed) run(ctx context.Context, yield func(Event, error) bool) error {
 // connect opens what is to be open now.
 func (f *feed) connect(now time.Time) {
 	conn := f.c.current()
-	if conn == nil || now.Before(f.notBefore) {
+	if conn == nil || f.succ != nil || now.Before(f.notBefore) {
 		return
 	}
-	switch {
-	case f.cur == nil && f.succ == nil:
+	if f.cur != nil && f.cur.conn == conn && !f.cur.announce || conn.session.Err() != nil {
+		return
+	}
+	if f.cur == nil {
 		f.cur = f.open(conn)
-	case f.cur != nil && f.succ == nil && (f.cur.conn != conn || f.cur.announce):
+	} else {
 		f.succ = f.open(conn)
 	}
 }

@@ -128,9 +128,11 @@ func (k *keeper) goAway(conn *conn, g link.GoAway) {
 func (k *keeper) ping(ctx context.Context, now time.Time) {
 	conn := k.cur
 	k.pinging = true
-	k.suspectAt = now.Add(min(max(4*k.rtt, suspectLeast), suspectMost))
+	// A path that is known to be slow gets longer than is good for the rest.
+	k.suspectAt = now.Add(max(suspectLeast, min(4*k.rtt, suspectMost), 2*k.rtt))
+	timeout := max(pingTimeout, 3*k.rtt)
 	k.c.wg.Go(func() {
-		ctx, cancel := context.WithTimeoutCause(ctx, pingTimeout, errNoPong)
+		ctx, cancel := context.WithTimeoutCause(ctx, timeout, errNoPong)
 		defer cancel()
 		rtt, err := conn.session.Ping(ctx)
 		k.post(func() { k.ponged(conn, rtt, err) })

@@ -22,7 +22,7 @@ const (
 	refreshTimeout = 10 * time.Second
 )
 
-var errNoPong = errors.New("no pong within 3 s")
+var errNoPong = errors.New("no pong in time")
 
 // A keeper keeps a client connected. One goroutine decides; what waits runs beside it and
 // posts its result.
