@@ -26,7 +26,7 @@ type api struct {
 
 // Bounds of the API.
 const (
-	apiMemory      = 128 << 20        // bytes that all requests hold together
+	apiMemory      = 256 << 20        // bytes that all requests hold together
 	maxBody        = 8 << 20          // bytes of one request
 	transferWithin = 30 * time.Second // for reading a request, and again for writing its answer
 )

@@ -1,6 +1,7 @@
 package edge_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -28,6 +29,33 @@ func (w *world) fetch(path string) (status int, body string) {
 		w.t.Fatal(err)
 	}
 	return resp.StatusCode, string(b)
+}
+
+// fetchQuietly is fetch where a failure is fine.
+func (w *world) fetchQuietly(ctx context.Context, path string) (status int, err error) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+w.ops+path, nil)
+	if err != nil {
+		return 0, err
+	}
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return 0, err
+	}
+	defer resp.Body.Close()
+	_, err = io.Copy(io.Discard, resp.Body)
+	return resp.StatusCode, err
+}
+
+// quietPublish publishes over HTTP, where a failure is fine.
+func (w *world) quietPublish(ctx context.Context) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+w.plain+"/v1/channels/demo:x/messages", strings.NewReader("x"))
+	if err != nil {
+		return
+	}
+	r.Header.Set("Authorization", "Bearer "+w.token("a", nil))
+	if resp, err := http.DefaultClient.Do(r); err == nil {
+		resp.Body.Close()
+	}
 }
 
 // metric checks a metric's value.

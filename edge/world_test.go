@@ -42,6 +42,9 @@ type world struct {
 	dialer *transport.Dialer
 	roots  *x509.CertPool
 
+	verifier     *token.Verifier
+	certificates []tls.Certificate
+
 	addr  string // HTTPS, WebTransport and WebSocket
 	plain string // HTTP without TLS
 	ops   string
@@ -67,8 +70,8 @@ func newWorld(t *testing.T, change func(*edge.Config)) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{t: t, signer: signer}
 	cert := certificate(t)
+	w := &world{t: t, signer: signer, verifier: verifier, certificates: []tls.Certificate{cert}}
 	w.roots = x509.NewCertPool()
 	w.roots.AddCert(cert.Leaf)
 	tcp, udp := listenBoth(t)
