@@ -77,6 +77,11 @@ func TestServeEdge(t *testing.T) {
 	if sub.json(&m); m["payload"] != "hello" || m["publisher"] != "bob" {
 		t.Errorf("message: %v", m)
 	}
+	// An own certificate is not trusted without --ca.
+	stranger := newShell(t)
+	stranger.ok("", "context", "add", "edge", "--url", "https://"+r.Listen, "--token", "x", "--select")
+	stranger.fails(1, "certificate signed by unknown authority", "", "pub", "chat:a", "x")
+
 	edge.signal(syscall.SIGTERM)
 	if code := edge.wait(); code != 0 {
 		t.Errorf("exit code %d; stderr:\n%s", code, edge.stderr())

@@ -18,8 +18,12 @@ import (
 	"github.com/meridian-relay/meridian/internal/config"
 )
 
-// connectWithin is the longest that a command waits for its first session.
-const connectWithin = 15 * time.Second
+// The longest that a command waits for its first session; devWithin where the relay is this
+// machine's.
+const (
+	connectWithin = 10 * time.Second
+	devWithin     = 3 * time.Second
+)
 
 // targetFlags adds the flags that say where a command connects.
 func (a *app) targetFlags(cmd *cobra.Command) {
@@ -62,8 +66,22 @@ func (a *app) dial(ctx context.Context, agent string) (*client.Client, error) {
 		return nil, err
 	}
 	cfg := client.Config{Token: x.Token, Agent: "meridian " + agent + "/" + version}
+	patience := connectWithin
+	if x.Name == devContext {
+		patience = devWithin
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("no session within %v", patience))
+	defer cancel()
+	ctx, giveUp := context.WithCancelCause(ctx)
+	defer giveUp(nil)
 	if x.TokenCommand != "" {
-		cfg.TokenSource = func(ctx context.Context) (string, error) { return a.runTokenCommand(ctx, x.TokenCommand) }
+		cfg.TokenSource = func(ctx context.Context) (string, error) {
+			token, err := a.runTokenCommand(ctx, x.TokenCommand)
+			if err != nil {
+				giveUp(err) // of connecting; once connected, a later call may do better
+			}
+			return token, err
+		}
 	}
 	for _, h := range x.CertHashes {
 		b, err := hex.DecodeString(h)
@@ -79,11 +97,9 @@ func (a *app) dial(ctx context.Context, agent string) (*client.Client, error) {
 		}
 		cfg.TLS = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, connectWithin, fmt.Errorf("no session within %v", connectWithin))
-	defer cancel()
 	c, err := client.Dial(ctx, x.URL, cfg)
-	if err != nil && x.Name == "dev" && errors.Is(err, context.DeadlineExceeded) {
-		err = fmt.Errorf("%w; is `meridian dev` running?", err)
+	if err != nil && x.Name == devContext && ctx.Err() != nil {
+		err = fmt.Errorf("%w\nis `meridian dev` running?", err)
 	}
 	return c, err
 }

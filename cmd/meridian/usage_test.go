@@ -50,6 +50,14 @@ func TestNoContext(t *testing.T) {
 	s.fails(1, `context "prod": no such context`, "", "pub", "demo:a", "x", "--context", "prod")
 }
 
+// TestDevIsGone: who forgot to start dev is told so, soon.
+func TestDevIsGone(t *testing.T) {
+	s := newShell(t)
+	dev, _ := s.dev("--for", "1ms")
+	dev.wait()
+	s.fails(1, "is `meridian dev` running?", "", "pub", "demo:a", "x")
+}
+
 func TestVersionAndCompletion(t *testing.T) {
 	s := newShell(t)
 	if out := s.ok("", "version").out; !strings.HasPrefix(out, "meridian ") || strings.Count(out, "\n") != 1 {
