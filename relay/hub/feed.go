@@ -8,8 +8,12 @@ import (
 	"github.com/meridian-relay/meridian/relay"
 )
 
-// feedIdle is how long a feed stays open when nobody reads on: its cursors keep their positions.
-const feedIdle = 5 * time.Second
+// How long a feed stays open when nobody reads on; its cursors keep their positions.
+const (
+	feedIdle    = 5 * time.Second
+	feedYield   = time.Second            // where the process has no slot left
+	feedGiveWay = 100 * time.Millisecond // where somebody of the same channel waits
+)
 
 // A feed catches up: an upstream subscription from an older position, read only as far as the
 // foremost cursor on it wants, into a small ring that its cursors share.
@@ -54,13 +58,12 @@ func (w *worker) turnFeeds(t *topic) bool {
 	again := false
 	for _, f := range slices.Clone(t.feeds) { // only turns change the list
 		t.mu.Lock()
-		over := f.subs == 0 || f.bell.empty() && w.now.Sub(f.used) >= feedIdle
+		unread := f.bell.empty()
+		over := f.subs == 0 || unread && w.feedOver(t, f)
 		pull := f.want || !f.known
 		if over {
 			t.release(f)
 			t.feeds = slices.DeleteFunc(t.feeds, func(o *feed) bool { return o == f })
-		} else if f.bell.empty() {
-			w.at(f.used.Add(feedIdle))
 		}
 		ended := f.end != nil || f.done
 		t.mu.Unlock()
@@ -78,6 +81,25 @@ func (w *worker) turnFeeds(t *topic) bool {
 		}
 	}
 	return again
+}
+
+// feedOver reports whether f, which nobody reads on from, has been idle for long enough.
+func (w *worker) feedOver(t *topic, f *feed) bool {
+	idle := feedIdle
+	switch {
+	case t.waiting.head != nil:
+		idle = feedGiveWay
+	case w.h.slots.none():
+		idle = feedYield
+	case w.now.Sub(f.used) < feedYield:
+		w.at(f.used.Add(feedYield)) // look again whether there are slots
+		return false
+	}
+	if w.now.Sub(f.used) >= idle {
+		return true
+	}
+	w.at(f.used.Add(idle))
+	return false
 }
 
 // admit gives those who wait a place, in order: in the ring, on an open feed, or on a new one as
@@ -320,6 +342,13 @@ func (s *slots) take(t *topic) bool {
 		s.queue = append(s.queue, t)
 	}
 	return false
+}
+
+// none reports whether all slots are taken.
+func (s *slots) none() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.free == 0
 }
 
 // give gives a slot back.

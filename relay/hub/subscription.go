@@ -64,6 +64,7 @@ func (s *subscription) Next(dst []relay.Frame, maxBytes int) []relay.Frame {
 		}
 		return dst // still in the list it waits in
 	}
+	s.leave() // this call takes the place of the wake that was owed
 	if s.okDue {
 		s.okDue = false
 		head := t.ring.head

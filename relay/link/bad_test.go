@@ -317,3 +317,55 @@ func must(m *wire.Message) []byte {
 	}
 	return b[2+n:]
 }
+
+// Credit and Cancel reach only subscriptions of their own stream.
+func TestCancelFromAnotherStream(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := serve(t, 1<<20)
+		g.hello("all", 0, 3)
+		g.send(wire.TypeSubscribe, 5, &wire.Subscribe{Channel: "chat:a"})
+		g.next()
+		second, _ := g.client.Open(t.Context())
+		b := wire.AppendFrame(nil, wire.TypePing, 9, nil)
+		_, _ = second.Write(wire.AppendFrame(b, wire.TypeCancel, 5, nil))
+		synctest.Wait()
+		if g.home.sub("chat:a").isClosed() {
+			t.Error("a subscription was cancelled from another stream")
+		}
+		g.close()
+	})
+}
+
+// Before Hello a session holds no long frame; a flood of small ones ends it.
+func TestSmallFrames(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := serve(t, 1<<20)
+		g.write(wire.AppendHeader(nil, wire.TypeSubscribe, 0, 40<<10))
+		g.wantEnd(0, relay.TooLarge)
+		g.close()
+	})
+	synctest.Test(t, func(t *testing.T) {
+		g := serve(t, 1<<20)
+		g.hello("all", 0, 0)
+		go func() { // reads the answers
+			for {
+				if _, err := g.r.Next(); err != nil {
+					return
+				}
+			}
+		}()
+		var b []byte
+		for ref := uint64(1); g.client.ctx.Err() == nil && ref < 100_000; ref++ {
+			if b = wire.AppendFrame(b, wire.TypePing, ref, nil); len(b) > 1000 {
+				if _, err := g.stream.Write(b); err != nil {
+					break
+				}
+				b = b[:0]
+			}
+		}
+		if e := closeError(g.client); e.Code != relay.RequestRate {
+			t.Errorf("closed with %v; want request_rate", e.Code)
+		}
+		g.close()
+	})
+}

@@ -8,10 +8,6 @@ import (
 	"github.com/meridian-relay/meridian/relay/wire"
 )
 
-// MaxDatagram is the longest message that leaves as a datagram, in bytes; longer ones go on the
-// stream.
-const MaxDatagram = 1100
-
 // datagrams writes the subscriptions that asked for datagrams. It has a goroutine of its own
 // while something waits: SendDatagram may block, and must not hold a stream's writer. While it
 // blocks, latest subscriptions conflate in their hub.
@@ -75,11 +71,11 @@ func (d *datagrams) turn(f *feed, s *scratch) {
 // session end it elsewhere.
 func (d *datagrams) message(f *feed, fr *relay.Frame, s *scratch) {
 	epoch, seq := uint64(fr.At.Epoch), uint64(fr.At.Seq)
-	if len(fr.Body) <= MaxDatagram {
+	if len(fr.Body) <= wire.MaxDatagram {
 		b := wire.AppendDatagram(s.buf[:0], f.ref, epoch, seq, fr.Body)
-		if len(b) <= MaxDatagram {
+		if len(b) <= wire.MaxDatagram {
 			err := d.session.SendDatagram(b)
-			if !errors.Is(err, relay.ErrDatagramTooLarge) {
+			if !errors.Is(err, relay.ErrDatagramTooLarge) && !errors.Is(err, relay.ErrNoDatagrams) {
 				return
 			}
 		}

@@ -20,6 +20,7 @@ type fakeHome struct {
 	got    []relay.Publication
 	answer func(relay.Publication) (relay.Position, relay.End, bool) // false: no answer
 	busy   bool
+	hold   bool // OK comes when the test says
 	subs   map[relay.Channel]*fakeSub
 	reqs   []relay.SubscribeRequest
 }
@@ -51,8 +52,14 @@ func (h *fakeHome) Subscribe(r relay.SubscribeRequest, wake func()) relay.Subscr
 	h.reqs = append(h.reqs, r)
 	h.subs[r.Channel] = s
 	h.mu.Unlock()
-	s.push(relay.Frame{Kind: relay.KindOK, At: relay.Position{Epoch: 1}, Next: relay.Position{Epoch: 1}})
+	if !h.hold {
+		s.ok()
+	}
 	return s
+}
+
+func (s *fakeSub) ok() {
+	s.push(relay.Frame{Kind: relay.KindOK, At: relay.Position{Epoch: 1}, Next: relay.Position{Epoch: 1}})
 }
 
 func (h *fakeHome) sub(c relay.Channel) *fakeSub {

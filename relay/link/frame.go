@@ -10,7 +10,11 @@ import (
 	"github.com/meridian-relay/meridian/relay/wire"
 )
 
-const maxDetail = 512 // bytes of an End's detail
+const (
+	maxDetail       = 512 // bytes of an End's detail
+	maxAlternatives = 16
+	maxAlternative  = 256 // bytes
+)
 
 // isLast reports whether nothing follows fr.
 func isLast(fr *relay.Frame) bool {
@@ -52,9 +56,20 @@ func appendEnd(b []byte, ref uint64, e relay.End, at relay.Position) []byte {
 		m.Detail = validPrefix(m.Detail, maxDetail)
 	}
 	if e.Hint.Shard != "" || len(e.Hint.Alternatives) > 0 {
-		m.Hint = &wire.Hint{Shard: e.Hint.Shard, Alternatives: e.Hint.Alternatives}
+		m.Hint = &wire.Hint{Shard: e.Hint.Shard, Alternatives: clipAlternatives(e.Hint.Alternatives)}
 	}
 	return wire.AppendProto(b, wire.TypeEnd, ref, m)
+}
+
+// clipAlternatives keeps what an End or a GoAway has room for: 16 of at most 256 bytes.
+func clipAlternatives(list []string) []string {
+	kept := make([]string, 0, min(len(list), maxAlternatives))
+	for _, a := range list {
+		if len(a) <= maxAlternative && len(kept) < maxAlternatives {
+			kept = append(kept, a)
+		}
+	}
+	return kept
 }
 
 // validPrefix cuts s to at most n bytes, at a rune's start.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -385,5 +386,54 @@ func TestLinkHoldsPeerToCredit(t *testing.T) {
 		if e, ok := errors.AsType[*relay.Error](l.Err()); !ok || e.End.Code != relay.Protocol {
 			t.Errorf("got %v; want protocol", l.Err())
 		}
+	})
+}
+
+// Over a carrier without datagrams, a subscription that asks for them comes on the stream, and
+// is paced.
+func TestDatagramWithoutDatagrams(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := connect(t, Config{})
+		p.client.info.Carrier, p.client.peer.info.Carrier = relay.WebSocket, relay.WebSocket
+		k := p.take(relay.SubscribeRequest{Channel: "cur:a", Mode: relay.Latest}, Options{Datagram: true})
+		k.until(t, 1)
+		p.home.sub("cur:a").messages(1000, 2000)
+		k.until(t, 1001)
+		k.sub.Close()
+		p.close()
+	})
+}
+
+// Datagrams before OK, overtaken or repeated are dropped: the seam stays as it is said.
+func TestDatagramsOutOfOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := connect(t, Config{})
+		server := p.client.peer
+		send := func(seq uint64) {
+			if err := server.SendDatagram(wire.AppendDatagram(nil, 1, 1, seq, []byte("x"))); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+		}
+		p.home.hold = true
+		k := p.take(relay.SubscribeRequest{Channel: "cur:a", Mode: relay.Latest}, Options{Datagram: true})
+		synctest.Wait()
+		send(1)
+		p.home.sub("cur:a").ok()
+		synctest.Wait()
+		for _, seq := range []uint64{3, 2, 3, 4} {
+			send(seq)
+		}
+		k.until(t, 3)
+		synctest.Wait()
+		k.frames = k.sub.Next(k.frames, 4096)
+		var got []relay.Seq
+		for _, f := range k.frames[1:] {
+			got = append(got, f.At.Seq)
+		}
+		if k.frames[0].Kind != relay.KindOK || !slices.Equal(got, []relay.Seq{3, 4}) {
+			t.Errorf("first frame of kind %d, then seqs %v; want OK, then 3 and 4", k.frames[0].Kind, got)
+		}
+		p.close()
 	})
 }

@@ -16,6 +16,7 @@ const (
 	publishOverhead = 128      // bytes that an unanswered publish counts beyond its body
 	defaultCredit   = 64 << 10 // bytes
 	maxAge          = 24 * time.Hour
+	framesPerSecond = 20_000
 )
 
 // requests reads the requests of one stream.
@@ -24,6 +25,7 @@ type requests struct {
 	lane    *lane
 	r       *wire.Reader
 	last    uint64        // the highest ref seen
+	small   allowance     // of frames that are not publishes, whose rate is the Gate's
 	channel relay.Channel // of the last publish, so that a run of them parses it once
 }
 
@@ -58,6 +60,9 @@ func (r *requests) handle(f wire.Frame) error {
 	default:
 		return end(relay.Protocol, "%v is out of place", f.Type)
 	}
+	if f.Type != wire.TypePublish && !r.small.take(framesPerSecond, 2*framesPerSecond) {
+		return end(relay.RequestRate, "more than %d requests a second on one stream", framesPerSecond)
+	}
 	switch f.Type {
 	case wire.TypePublish:
 		r.publish(f)
@@ -70,9 +75,17 @@ func (r *requests) handle(f wire.Frame) error {
 	case wire.TypeCredit:
 		return r.credit(f)
 	case wire.TypeCancel:
-		if s := r.server.feed(f.Ref); s != nil {
+		if s := r.feed(f.Ref); s != nil {
 			s.end(relay.End{Code: relay.Cancelled})
 		}
+	}
+	return nil
+}
+
+// feed returns the subscription that was asked for on this stream under ref; nil: none is left.
+func (r *requests) feed(ref uint64) *feed {
+	if f := r.server.feed(ref); f != nil && f.asked == r.lane {
+		return f
 	}
 	return nil
 }
@@ -267,7 +280,7 @@ func (r *requests) credit(f wire.Frame) error {
 	if err != nil {
 		return err
 	}
-	s := r.server.feed(f.Ref)
+	s := r.feed(f.Ref)
 	if s != nil && !s.grant(bytes) {
 		return end(relay.Protocol, "credit of ref %d is not below 2^53 bytes", f.Ref)
 	}

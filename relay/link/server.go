@@ -124,11 +124,13 @@ func (s *Server) Run(ctx context.Context) error {
 			s.session.Close(relay.Protocol, "the first stream was closed")
 		}
 	})
-	st := &requests{server: s, lane: s.main, r: wire.NewReader(first)}
+	st := s.requests(first, s.main)
+	st.r.Limit(helloLimit)
 	hello, err := s.hello(st)
 	if err != nil {
 		return s.refuse(err)
 	}
+	st.r.Limit(s.frameLimit())
 	if hello.GetStreams() > 0 {
 		s.streams = make(map[*lane]struct{})
 		s.readers.Go(s.acceptStreams)
@@ -140,6 +142,19 @@ func (s *Server) Run(ctx context.Context) error {
 	default:
 		return s.refuse(err)
 	}
+}
+
+func (s *Server) requests(in relay.ReceiveStream, l *lane) *requests {
+	return &requests{server: s, lane: l, r: wire.NewReader(in)}
+}
+
+// helloLimit is the longest frame before Welcome, in bytes.
+const helloLimit = 32 << 10
+
+// frameLimit is the longest frame that the limits in Welcome allow, in bytes.
+func (s *Server) frameLimit() int {
+	const beside = wire.MaxKey + wire.MaxHeaders + 2<<10 // what a Publish has beside its payload
+	return max(helloLimit, s.payload+beside)
 }
 
 // hello reads the first frame, which must be Hello, and answers it.
@@ -214,21 +229,19 @@ func (s *Server) acceptStreams() {
 	// A client may open streams, reset them and open others: not faster than this.
 	const perSecond, burst = 50, 2 * defaultStreams
 	open := make(chan struct{}, s.cfg.Welcome.Limits.Streams)
-	tokens, last := float64(burst), time.Now()
+	var rate allowance
 	for {
 		stream, err := s.session.Accept(context.Background())
 		if err != nil {
 			return
 		}
-		now := time.Now()
-		tokens = min(tokens+now.Sub(last).Seconds()*perSecond, burst) - 1
-		last = now
+		ok := rate.take(perSecond, burst)
 		select {
 		case open <- struct{}{}:
 		default:
-			tokens = -1
+			ok = false
 		}
-		if tokens < 0 {
+		if !ok {
 			s.Close(relay.RequestRate, fmt.Sprintf("streams were opened too fast: at most %d at once, %d a second", cap(open), perSecond))
 			return
 		}
@@ -246,7 +259,8 @@ func (s *Server) serveStream(stream relay.Stream) {
 	s.mu.Lock()
 	s.streams[l] = struct{}{}
 	s.mu.Unlock()
-	st := &requests{server: s, lane: l, r: wire.NewReader(stream)}
+	st := s.requests(stream, l)
+	st.r.Limit(s.frameLimit())
 	err := st.serve()
 	if reset, ok := errors.AsType[*relay.StreamError](err); ok || err == nil || errors.Is(err, io.ErrUnexpectedEOF) {
 		if ok && reset.Remote {
@@ -268,7 +282,7 @@ func (s *Server) serveStream(stream relay.Stream) {
 
 // GoAway asks the peer to go elsewhere before the deadline, without waiting for it.
 func (s *Server) GoAway(reason relay.Code, deadline time.Duration, alternatives []string) {
-	m := &wire.GoAway{Reason: uint32(reason), DeadlineMs: millis(deadline), Alternatives: alternatives}
+	m := &wire.GoAway{Reason: uint32(reason), DeadlineMs: millis(deadline), Alternatives: clipAlternatives(alternatives)}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.goAway = m

@@ -70,12 +70,14 @@ type subscription struct {
 
 	mu      sync.Mutex
 	waiting []relay.Frame
-	chunk   []byte // that the next body goes to; its part in use is never written again
-	bytes   int    // of bodies that wait
-	credit  int    // bytes that the peer may still send
-	spent   int    // bytes taken, and not yet granted again
-	armed   bool   // wake is due when a frame comes
-	last    bool   // the last End was put
+	chunk   []byte         // that the next body goes to; its part in use is never written again
+	bytes   int            // of bodies that wait
+	credit  int            // bytes that the peer may still send
+	spent   int            // bytes taken, and not yet granted again
+	at      relay.Position // of the last message by datagram or stream, if free
+	begun   bool           // OK was put
+	armed   bool           // wake is due when a frame comes
+	last    bool           // the last End was put
 	closed  bool
 }
 
@@ -88,7 +90,8 @@ func (l *Link) Subscribe(r relay.SubscribeRequest, wake func()) relay.Subscripti
 
 // SubscribeWith is Subscribe with options for this subscription.
 func (l *Link) SubscribeWith(r relay.SubscribeRequest, o Options, wake func()) relay.Subscription {
-	s := &subscription{link: l, window: o.Window, free: o.Datagram, wake: wake, armed: true}
+	s := &subscription{link: l, window: o.Window, wake: wake, armed: true}
+	s.free = o.Datagram && l.session.Peer().Carrier != relay.WebSocket
 	if s.window == 0 {
 		s.window = defaultCredit
 	}
@@ -115,7 +118,7 @@ func (l *Link) SubscribeWith(r relay.SubscribeRequest, o Options, wake func()) r
 	s.ref = ref
 	l.subs[ref] = s
 	l.up.commit(wire.AppendProto(b, wire.TypeSubscribe, ref, m))
-	read := o.Datagram && !l.datagrams && l.session.Peer().Carrier != relay.WebSocket
+	read := s.free && !l.datagrams
 	if read {
 		l.datagrams = true
 		l.readers.Add(1)
@@ -185,13 +188,14 @@ func (s *subscription) put(fr relay.Frame) bool {
 			}
 			s.credit -= len(fr.Body)
 		}
-		if s.free && s.bytes > max(s.window, defaultCredit) {
+		if s.free && !s.fresh(fr.At) {
 			s.mu.Unlock()
-			return true // datagrams may get lost; a newer one says more
+			return true
 		}
 		fr.Body = s.keep(fr.Body)
 		s.bytes += len(fr.Body)
 	}
+	s.begun = s.begun || fr.Kind == relay.KindOK
 	s.last = s.last || isLast(&fr)
 	s.waiting = append(s.waiting, fr)
 	wake := s.armed
@@ -200,6 +204,16 @@ func (s *subscription) put(fr relay.Frame) bool {
 	if wake {
 		s.wake()
 	}
+	return true
+}
+
+// fresh reports whether a message of a subscription by datagram is to be kept: not before its
+// OK, not overtaken, and not past its window, for a later one will say more. s.mu is held.
+func (s *subscription) fresh(at relay.Position) bool {
+	if !s.begun || !s.at.Before(at) || s.bytes > max(s.window, defaultCredit) {
+		return false
+	}
+	s.at = at
 	return true
 }
 

@@ -80,12 +80,6 @@ func AppendMessage(b []byte, ref, epoch, seq uint64, body []byte) []byte {
 	return append(AppendMessageHeader(b, ref, epoch, seq, len(body)), body...)
 }
 
-// MessageCost is what a Message frame takes from its subscription's credit, in bytes: the
-// length of its body, position included.
-func MessageCost(epoch, seq uint64, n int) int {
-	return UvarintLen(epoch) + UvarintLen(seq) + n
-}
-
 // AppendDatagram appends a message as a datagram.
 func AppendDatagram(b []byte, ref, epoch, seq uint64, body []byte) []byte {
 	b = binary.AppendUvarint(b, ref)

@@ -155,7 +155,7 @@ func (s *session) message(f wire.Frame) (credit uint64, err error) {
 		return 0, fmt.Errorf("%s: message %v after %v", sub.channel, at, sub.at)
 	}
 	sub.at = at
-	if sub.owed += uint64(len(f.Body)); sub.owed < s.load.cfg.Window/2 {
+	if sub.owed += uint64(len(body)); sub.owed < s.load.cfg.Window/2 {
 		return 0, nil
 	}
 	credit, sub.owed = sub.owed, 0
