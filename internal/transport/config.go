@@ -131,8 +131,7 @@ const (
 
 func (c *ServerConfig) quic(windows *windows) *quic.Config {
 	return &quic.Config{
-		// Twice this is the longest that a handshake may take.
-		HandshakeIdleTimeout:             max(c.HelloWithin/2, time.Millisecond),
+		HandshakeIdleTimeout:             c.HelloWithin, // the lobby ends one that goes on for longer
 		MaxIdleTimeout:                   c.IdleTimeout,
 		KeepAlivePeriod:                  c.KeepAlive,
 		InitialStreamReceiveWindow:       c.Window.Stream,

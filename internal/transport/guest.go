@@ -20,9 +20,9 @@ type guest struct {
 
 	mu      sync.Mutex
 	state   guestState
-	expired bool        // the time for a Hello passed before there was anything to end
-	timer   *time.Timer // of the unwelcomed
-	session relay.Session
+	expired bool                     // the time for a Hello passed before there was anything to end
+	timer   *time.Timer              // of the unwelcomed
+	session closer                   // nil: none
 	hangUp  func(relay.Code, string) // ends the connection; nil: not accepted yet
 
 	window uint64 // guarded by lobby.windows.mu: bytes of receive window beyond the initial one
@@ -126,7 +126,7 @@ func (g *guest) late() {
 	g.end(session, hangUp)
 }
 
-func (g *guest) end(session relay.Session, hangUp func(relay.Code, string)) {
+func (g *guest) end(session closer, hangUp func(relay.Code, string)) {
 	why := "no valid Hello within " + g.lobby.within.String()
 	if session != nil {
 		session.Close(relay.HelloTimeout, why)
@@ -189,13 +189,18 @@ func (g *guest) upgrade() relay.Code {
 	return relay.Done
 }
 
+// A closer is what a guest needs of a session.
+type closer interface {
+	Close(code relay.Code, reason string)
+}
+
 // pending stands for a session that is being made.
-type pending struct{ relay.Session }
+type pending struct{}
 
 func (pending) Close(relay.Code, string) {}
 
-// holds names the session, once it is there. It reports whether the guest is still in time.
-func (g *guest) holds(s relay.Session) {
+// holds names the session, once it is there; it is ended if it came too late.
+func (g *guest) holds(s closer) {
 	g.mu.Lock()
 	g.session = s
 	expired := g.expired

@@ -150,7 +150,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if !g.request() {
-		w.Header().Set("Connection", "close")
+		if r.ProtoMajor == 1 { // the others forbid this field
+			w.Header().Set("Connection", "close")
+		}
 		w.Header().Set("Retry-After", "1")
 		http.Error(w, "too many connections", http.StatusServiceUnavailable)
 		return

@@ -34,6 +34,7 @@ type tcpConn struct {
 	mu       sync.Mutex
 	patient  bool
 	carry    []byte        // what a Write left; the carrier goroutine writes it
+	held     int           // bytes of carry, and of what that goroutine writes; at most maxCarry
 	carrying chan struct{} // closed when carry is empty again; nil: it is
 	err      error         // of the carrier goroutine
 }
@@ -74,10 +75,11 @@ func (c *tcpConn) Write(p []byte) (int, error) {
 	}
 	if c.carrying != nil {
 		defer c.mu.Unlock()
-		if len(c.carry)+len(p) > maxCarry {
+		if c.held+len(p) > maxCarry {
 			return 0, errCarry
 		}
 		c.carry = append(c.carry, p...)
+		c.held += len(p)
 		return len(p), nil
 	}
 	c.mu.Unlock()
@@ -90,6 +92,7 @@ func (c *tcpConn) Write(p []byte) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.carry = append([]byte(nil), p[n:]...)
+	c.held = len(c.carry)
 	c.carrying = make(chan struct{})
 	_ = c.Conn.SetWriteDeadline(time.Time{})
 	go c.carryOn() // ends with the carry, or when the connection is closed
@@ -108,8 +111,10 @@ func (c *tcpConn) carryOn() {
 			return
 		}
 		c.mu.Unlock()
-		if _, err := c.Conn.Write(p); err != nil {
-			c.mu.Lock()
+		_, err := c.Conn.Write(p)
+		c.mu.Lock()
+		c.held -= len(p)
+		if err != nil {
 			c.err = err
 			close(c.carrying)
 			c.carrying = nil
@@ -117,6 +122,7 @@ func (c *tcpConn) carryOn() {
 			_ = c.Close()
 			return
 		}
+		c.mu.Unlock()
 	}
 }
 
@@ -124,9 +130,6 @@ func (c *tcpConn) carryOn() {
 func (c *tcpConn) settled() <-chan struct{} {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.carrying == nil {
-		return nil
-	}
 	return c.carrying
 }
 

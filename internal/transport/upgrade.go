@@ -22,7 +22,9 @@ func (s *Server) openSession(w http.ResponseWriter, r *http.Request, g *guest) {
 	extended := r.Method == http.MethodConnect && strings.HasPrefix(r.Proto, "webtransport")
 	upgrade := r.ProtoMajor == 1 && strings.EqualFold(r.Header.Get("Upgrade"), "websocket")
 	if !extended && !upgrade {
-		w.Header().Set("Upgrade", "websocket")
+		if r.ProtoMajor == 1 { // the others forbid this field
+			w.Header().Set("Upgrade", "websocket")
+		}
 		http.Error(w, "a session is opened by WebTransport, or by WebSocket over HTTP/1.1", http.StatusUpgradeRequired)
 		return
 	}

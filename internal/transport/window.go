@@ -26,7 +26,10 @@ func guestOf(ctx context.Context) *guest {
 
 // grow is quic.Config's AllowConnectionWindowIncrease.
 func (w *windows) grow(conn *quic.Conn, delta uint64) bool {
-	g := guestOf(conn.Context())
+	return w.lend(guestOf(conn.Context()), delta)
+}
+
+func (w *windows) lend(g *guest, delta uint64) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if g == nil || g.window == windowClosed || w.lent+delta > w.budget {
