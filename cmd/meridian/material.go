@@ -88,7 +88,7 @@ func (m *material) assemble(c *config.Edge, listeners *fleet.Listeners, log *slo
 	}
 	e := fleet.EdgeConfig{
 		Name: c.Name, Region: relay.Region(c.Region), Listeners: listeners,
-		Certificates: m.certificates(), Tokens: m.tokens, Origins: c.Origins,
+		Certificates: m.certificates(), Tokens: m.tokens, Origins: c.Origins, Alternatives: c.Alternatives,
 		Limits: edgeLimits(c.Limits), Hub: hubConfig(c.Hub), Grace: c.Grace, Log: log,
 	}
 	if e.TokenKey, e.ResetKey, err = quicKeys(c.QUICKeys); err != nil {

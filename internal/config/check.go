@@ -45,6 +45,11 @@ func (e *Edge) Check() error {
 	for i, origin := range e.Origins {
 		c.origin(fmt.Sprintf("origins[%d]", i), origin)
 	}
+	for i, other := range e.Alternatives {
+		if u, err := url.Parse(other); err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil {
+			c.fail(fmt.Sprintf("alternatives[%d]", i), "%q is not an edge's URL; write https://HOST:PORT", withoutPassword(other))
+		}
+	}
 	c.limits(e.Limits)
 	c.upstream(e)
 	if e.Peers.Listen != "" {

@@ -42,6 +42,7 @@ func TestEdgeCheck(t *testing.T) {
 		"no issuers":    {func(e *Edge) { e.Tokens.Issuers = nil }, "tokens.issuers: nobody could connect"},
 		"jwks http":     {func(e *Edge) { e.Tokens.Issuers[0].JWKS = "http://auth.example.com/k" }, `tokens.issuers[0].jwks: "http://auth.example.com/k": keys are fetched by https only`},
 		"origin":        {func(e *Edge) { e.Origins = []string{"https://a.example.com/x"} }, `origins[0]: "https://a.example.com/x" is not an origin`},
+		"alternative":   {func(e *Edge) { e.Alternatives = []string{"https://a", "b:443"} }, `alternatives[1]: "b:443" is not an edge's URL`},
 		"kind":          {func(e *Edge) { e.Upstream.Kind = "disk" }, `upstream.kind: "disk" is neither memory nor nodes`},
 		"no namespaces": {func(e *Edge) { e.Namespaces = nil }, "namespaces: there are none"},
 		"bad namespace": {func(e *Edge) { e.Namespaces["Chat"] = Namespace{Age: 1} }, "namespaces.Chat: a namespace's name is"},

@@ -6,21 +6,22 @@ import (
 
 // Edge is the configuration of `meridian serve edge`.
 type Edge struct {
-	Name     string        `key:"name"`   // shown to clients and in metrics; empty: the host's name
-	Region   string        `key:"region"` // where this edge runs
-	Listen   string        `key:"listen"` // UDP and TCP, HOST:PORT
-	HTTP     string        `key:"http"`   // plain HTTP and WebSocket, loopback only; empty: none
-	Ops      string        `key:"ops"`    // health, metrics, profiles; empty: none
-	Grace    time.Duration `key:"grace"`  // the longest that a drain takes
-	Log      Log           `key:"log"`
-	TLS      KeyPair       `key:"tls"`
-	QUICKeys string        `key:"quic_keys"` // file of the keys that outlive a restart; made if missing; empty: new keys each time
-	Tokens   Tokens        `key:"tokens"`
-	Origins  []string      `key:"origins"` // pages that may connect, as scheme://host[:port]; * allows all
-	Limits   Limits        `key:"limits"`
-	Hub      Hub           `key:"hub"`
-	Upstream Upstream      `key:"upstream"`
-	Peers    Peers         `key:"peers"`
+	Name         string        `key:"name"`   // shown to clients and in metrics; empty: the host's name
+	Region       string        `key:"region"` // where this edge runs
+	Listen       string        `key:"listen"` // UDP and TCP, HOST:PORT
+	HTTP         string        `key:"http"`   // plain HTTP and WebSocket, loopback only; empty: none
+	Ops          string        `key:"ops"`    // health, metrics, profiles; empty: none
+	Grace        time.Duration `key:"grace"`  // the longest that a drain takes
+	Log          Log           `key:"log"`
+	TLS          KeyPair       `key:"tls"`
+	QUICKeys     string        `key:"quic_keys"` // file of the keys that outlive a restart; made if missing; empty: new keys each time
+	Tokens       Tokens        `key:"tokens"`
+	Origins      []string      `key:"origins"`      // pages that may connect, as scheme://host[:port]; * allows all
+	Alternatives []string      `key:"alternatives"` // URLs of other edges, told to sessions when this one drains
+	Limits       Limits        `key:"limits"`
+	Hub          Hub           `key:"hub"`
+	Upstream     Upstream      `key:"upstream"`
+	Peers        Peers         `key:"peers"`
 	// Namespaces of an upstream of kind memory.
 	Namespaces map[string]Namespace `key:"namespaces"`
 }

@@ -95,7 +95,7 @@ func TestFaultsNameKeyValueAndRemedy(t *testing.T) {
 		"nested":      {file: "limits: {paylod: 1}", want: "limits.paylod: no such setting; did you mean limits.payload? (from FILE)"},
 		"map entry":   {file: "namespaces: {chat: {mesages: 1}}", want: "namespaces.chat.mesages: no such setting; did you mean namespaces.chat.messages? (from FILE)"},
 		"list entry":  {file: "tokens: {issuers: [{iss: a}]}", want: "tokens.issuers[0].iss: no such setting; did you mean tokens.issuers[0].issuer? (from FILE)"},
-		"far":         {file: "zzzzzzzzzzzz: 1", want: "zzzzzzzzzzzz: no such setting; known here: grace, http,"},
+		"far":         {file: "zzzzzzzzzzzz: 1", want: "zzzzzzzzzzzz: no such setting; known here: alternatives, grace,"},
 		"environment": {env: []string{"MERIDIAN_REGOIN=eu"}, want: "environment MERIDIAN_REGOIN: no such setting; did you mean MERIDIAN_REGION?"},
 		"flag":        {flags: map[string]string{"limits.sesions": "1"}, want: "limits.sesions: no such setting; did you mean limits.sessions? (from flag)"},
 		"time":        {file: "grace: 10", want: `grace: "10" is not a time; write a number with its unit, such as 500ms, 10s or 24h (from FILE)`},

@@ -31,6 +31,8 @@ type EdgeConfig struct {
 	Tokens  *token.Verifier
 	Origins []string // pages that may connect; see edge.Config
 	Limits  edge.Limits
+	// Alternatives are URLs of other edges, for sessions that are asked to go.
+	Alternatives []string
 	// Pages serves HTTP requests outside of /v1/. nil: not found.
 	Pages http.Handler
 
@@ -107,7 +109,9 @@ func NewEdgeProcess(c EdgeConfig) (*EdgeProcess, error) {
 		Origins:      c.Origins,
 		Limits:       c.Limits,
 		Grace:        c.Grace,
+		Alternatives: c.Alternatives,
 		Ready:        c.Tokens.Ready,
+		HubStats:     fanOut.Stats,
 		Pages:        c.Pages,
 		Log:          c.Log,
 	})

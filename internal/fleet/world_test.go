@@ -112,6 +112,17 @@ func TestWorldListeners(t *testing.T) {
 			t.Errorf("%s: %d %q, want %q", url, resp.StatusCode, b, want)
 		}
 	}
+	resp, err := http.Get(urls.Ops + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	metrics, _ := io.ReadAll(resp.Body)
+	resp.Body.Close()
+	for _, of := range []string{"meridian_edge_sessions", "meridian_hub_", "meridian_transport_"} {
+		if !strings.Contains(string(metrics), "\n"+of) {
+			t.Errorf("no metric %s…", of)
+		}
+	}
 	secure.CloseIdleConnections()
 }
 
