@@ -141,6 +141,12 @@ func TestBook(t *testing.T) {
 		if b.open("a") != one {
 			t.Error("forgotten at once")
 		}
+		time.Sleep(2 * idleFor)
+		b.release(b.open("b"))
+		if b.open("a") != one {
+			t.Error("forgotten while in use")
+		}
+		b.release(one)
 		b.release(one)
 		time.Sleep(idleFor + time.Second)
 		b.release(b.open("b"))

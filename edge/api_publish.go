@@ -49,6 +49,8 @@ func (a *api) publish(c *call) relay.End {
 	if end.Code != relay.Done {
 		return end
 	}
+	// The request is in; what remains has bounds of its own.
+	_ = http.NewResponseController(c.w).SetReadDeadline(time.Time{})
 	b.run(c.r.Context(), a.edge.upstream)
 	c.finish()
 	if one {

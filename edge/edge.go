@@ -131,6 +131,7 @@ func (e *Edge) Reload(r Reload) error {
 		e.all.setLimits(Scope{Sessions: limits.Sessions})
 		e.subjects.setLimits(limits.Subject)
 		e.addresses.setLimits(limits.Address)
+		e.sessions.setLimits(limits.Session)
 	}
 	if len(r.Certificates) > 0 {
 		e.certificates.Store(&r.Certificates)

@@ -12,17 +12,17 @@ import (
 // the transport bounds them, after it Limits.Sessions.
 type registry struct {
 	mu    sync.Mutex
-	known map[*link.Server]struct{}
+	known map[*link.Server]*gate
 	empty chan struct{} // closed when the last one has gone; nil: nobody waits
 }
 
-func (r *registry) add(s *link.Server) {
+func (r *registry) add(s *link.Server, g *gate) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.known == nil {
-		r.known = make(map[*link.Server]struct{})
+		r.known = make(map[*link.Server]*gate)
 	}
-	r.known[s] = struct{}{}
+	r.known[s] = g
 }
 
 func (r *registry) remove(s *link.Server) {
@@ -46,6 +46,15 @@ func (r *registry) list() []*link.Server {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.Collect(maps.Keys(r.known))
+}
+
+// setLimits puts other limits in force for each session.
+func (r *registry) setLimits(s Scope) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, g := range r.known {
+		g.own.setLimits(s)
+	}
 }
 
 // gone returns a channel that is closed once no session is left.

@@ -20,7 +20,7 @@ func (e *Edge) serve(ctx context.Context, s relay.Session, welcomed func()) {
 		Welcomed: welcomed,
 		Log:      e.log,
 	})
-	e.sessions.add(server)
+	e.sessions.add(server, gate)
 	// Why a session ended is its own affair; a fault of ours is in the log already.
 	_ = server.Run(ctx)
 	e.sessions.remove(server)

@@ -1,13 +1,16 @@
 package edge_test
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/meridian-relay/meridian/edge"
+	"github.com/meridian-relay/meridian/internal/transport"
 	"github.com/meridian-relay/meridian/relay"
 	"github.com/meridian-relay/meridian/relay/link"
 	"github.com/meridian-relay/meridian/relay/relaytest"
@@ -230,7 +233,7 @@ func TestReload(t *testing.T) {
 	}
 	next := certificate(t)
 	if err := w.edge.Reload(edge.Reload{
-		Limits:       &edge.Limits{Subject: edge.Scope{Subscriptions: 1, Sessions: 1}},
+		Limits:       &edge.Limits{Session: edge.Scope{Publishes: 1}, Subject: edge.Scope{Subscriptions: 1, Sessions: 1}},
 		Certificates: []tlsCertificate{next},
 	}); err != nil {
 		t.Fatal(err)
@@ -238,6 +241,10 @@ func TestReload(t *testing.T) {
 	relaytest.Subscribe(t, l, relay.SubscribeRequest{Channel: "demo:1"}).Expect(relay.KindOK)
 	if f := relaytest.Subscribe(t, l, relay.SubscribeRequest{Channel: "demo:2"}).Frame(); endCode(f) != relay.TooManySubscriptions {
 		t.Errorf("the second subscription: %+v", f)
+	}
+	publish(t, l, relay.Publication{Channel: "demo:x", Body: body("x")})
+	if _, end := publish(t, l, relay.Publication{Channel: "demo:x", Body: body("x")}); end.Code != relay.PublishRate {
+		t.Errorf("the second publish of a second: %+v", end)
 	}
 	if _, err := w.connect(relay.WebTransport, w.token("b", nil)); err == nil {
 		t.Error("the old certificate is still shown")
@@ -251,4 +258,32 @@ func TestReload(t *testing.T) {
 	if got := resp.TLS.PeerCertificates[0]; !got.Equal(next.Leaf) {
 		t.Error("another certificate than the new one")
 	}
+}
+
+// A browser's page connects from the origins on the list only.
+func TestSessionOrigins(t *testing.T) {
+	w := newWorld(t, nil)
+	for origin, want := range map[string]bool{"https://app.example": true, "https://evil.example": false, "null": false} {
+		d, err := transport.NewDialer(transport.DialerConfig{
+			CertHashes: [][32]byte{sha256.Sum256(w.certificates[0].Leaf.Raw)}, Header: http.Header{"Origin": {origin}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		page := *w
+		page.dialer = d
+		for _, carrier := range carriers {
+			l, err := page.connect(carrier, w.token("page", nil))
+			if (err == nil) != want {
+				t.Errorf("%s from %s: %v", carrier, origin, err)
+			}
+			if err == nil {
+				l.Close(relay.Done, "")
+				<-l.Done()
+			}
+		}
+		if err := d.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	w.metric("meridian_transport_refused_total", `reason="origin_refused"`, 4)
 }
