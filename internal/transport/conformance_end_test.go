@@ -93,7 +93,7 @@ func testCloseWakes(t *testing.T, c carrierCase) {
 
 func testCloseReason(t *testing.T, c carrierCase) {
 	p := c.open(t)
-	p.client.Close(relay.Protocol, "x"+strings.Repeat("é", 300)+"\xff")
+	p.client.Close(relay.Protocol, "xx"+strings.Repeat("é", 300)+"\xff")
 	e, ok := errors.AsType[*relay.CloseError](ended(t, p.server))
 	if !ok || e.Code != relay.Protocol || !e.Remote {
 		t.Fatalf("%v", ended(t, p.server))

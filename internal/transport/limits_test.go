@@ -222,6 +222,9 @@ func TestSecondSession(t *testing.T) {
 	if first.Context().Err() != nil || s.server.Stats().Seconds != 1 {
 		t.Fatal("the first ended")
 	}
+	// The session's end is its connection's, though this client would keep it.
+	_ = first.CloseWithError(0, "")
+	receive(t, conn.Context().Done())
 }
 
 func TestGarbage(t *testing.T) {
