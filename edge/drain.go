@@ -7,7 +7,7 @@ import (
 	"github.com/meridian-relay/meridian/relay"
 )
 
-// goAwayRate is how many sessions a second are at least asked to go.
+// goAwayRate is how many sessions a second are asked to go, at least.
 const goAwayRate = 100
 
 // admission refuses new work while the edge drains.
@@ -34,15 +34,9 @@ func (e *Edge) Drain(ctx context.Context) {
 	e.log.Info("draining", "sessions", len(sessions), "grace", e.cfg.Grace)
 
 	end := time.Now().Add(e.cfg.Grace)
-	pause := time.Second / goAwayRate
-	if n := len(sessions); n > 0 {
-		pause = min(pause, e.cfg.Grace/2/time.Duration(n))
-	}
-	// A timer cannot be as fine as the pause between a hundred thousand sessions.
-	const tick = 10 * time.Millisecond
-	batch := max(1, int(tick/max(pause, 1)))
+	batch, pause := pace(len(sessions), e.cfg.Grace)
 	for i, s := range sessions {
-		if i > 0 && i%batch == 0 && !sleep(ctx, pause*time.Duration(batch)) {
+		if i > 0 && i%batch == 0 && !sleep(ctx, pause) {
 			break
 		}
 		if e.sessions.has(s) {
@@ -57,6 +51,21 @@ func (e *Edge) Drain(ctx context.Context) {
 		s.Close(relay.GoingAway, "this edge has drained; connect to another")
 	}
 	<-e.sessions.gone()
+}
+
+// pace spreads n sessions over half of grace at most: so many at once, with a pause between.
+func pace(n int, grace time.Duration) (batch int, pause time.Duration) {
+	each := time.Second / goAwayRate
+	if n > 0 {
+		each = min(each, grace/2/time.Duration(n))
+	}
+	// A timer cannot be as fine as the pause between two of a hundred thousand sessions.
+	const tick = 10 * time.Millisecond
+	batch = 1
+	if each < tick {
+		batch = int(tick/max(each, 1)) + 1
+	}
+	return batch, each * time.Duration(batch)
 }
 
 // sleep reports whether ctx lasted.

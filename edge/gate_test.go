@@ -122,3 +122,25 @@ func TestRefusedSessionHoldsNothing(t *testing.T) {
 		e.testGate(t, "a")
 	}
 }
+
+// However many sessions there are, asking them takes at most half of the grace; few are not
+// kept waiting for it.
+func TestPace(t *testing.T) {
+	const grace = 30 * time.Second
+	for _, n := range []int{0, 1, 10, 100, 1000, 1501, 20_000, 100_000, 5_000_000} {
+		batch, pause := pace(n, grace)
+		if batch < 1 || pause < 0 {
+			t.Fatalf("%d sessions: %d, then %v", n, batch, pause)
+		}
+		total := time.Duration((n-1)/batch) * pause
+		if total > grace/2 {
+			t.Errorf("%d sessions take %v", n, total)
+		}
+		if fast := time.Duration(n) * time.Second / goAwayRate; total > fast {
+			t.Errorf("%d sessions take %v; %d/s take %v", n, total, goAwayRate, fast)
+		}
+		if n > 1500 && total < grace*2/5 {
+			t.Errorf("%d sessions leave within %v, all but at once", n, total)
+		}
+	}
+}
