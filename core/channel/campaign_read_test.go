@@ -115,27 +115,27 @@ func list(frames []relay.Frame) (s string) {
 
 // upkeep applies what is due, and checks that it leaves what the policies ask for.
 func (c *campaign) upkeep() {
-	for range 200 {
+	for round := range 200 {
 		c.sync()
 		steps := channel.Due(c.single.view, c.now, 64)
-		expired := 0
-		c.both(func(b *channel.Batch) {
-			for _, s := range steps {
-				b.Apply(s)
-			}
-			expired = b.Expire(8)
-		})
+		if round < 3 && len(steps) > 0 { // steps are sound whenever they are applied
+			c.publish(c.models[c.rand.IntN(len(c.models))])
+		}
 		for _, s := range steps {
+			forgotten := false
+			c.both(func(b *channel.Batch) { forgotten = b.Apply(s) })
 			for _, m := range c.models {
-				if m.channel != s.Channel {
+				if m.channel != s.Channel || s.Op == channel.Forget && !forgotten {
 					continue
 				}
-				if s.Op == channel.Forget {
+				if forgotten {
 					c.floor = max(c.floor, m.head.Epoch)
 				}
 				m.apply(s)
 			}
 		}
+		expired := 0
+		c.both(func(b *channel.Batch) { expired = b.Expire(8) })
 		if expired == 0 && len(steps) == 0 {
 			c.kept()
 			return

@@ -38,11 +38,11 @@ func TestCampaignChannel(t *testing.T) {
 	begin := time.Now()
 	for ; time.Since(begin) < length; seed++ {
 		c := newCampaign(t, seed)
-		for range 3000 {
+		for range 1000 {
 			c.step()
 		}
 		c.sync()
-		commands += 3000
+		commands += 1000
 		if t.Failed() {
 			break
 		}
@@ -111,10 +111,13 @@ func policies() []channel.Policy {
 	}
 }
 
-// policy changes a namespace's policy.
+// policy changes a namespace's policy, in the midst of publishing.
 func (c *campaign) policy() {
 	p := policies()[c.rand.IntN(len(policies()))]
-	ns := c.models[c.rand.IntN(len(c.models))].channel.Namespace()
+	m := c.models[c.rand.IntN(len(c.models))]
+	ns := m.channel.Namespace()
+	c.publish(m)
+	defer c.publish(m)
 	c.both(func(b *channel.Batch) {
 		if err := b.SetPolicy(ns, p); err != nil {
 			c.fail("%v", err)
@@ -179,15 +182,15 @@ func (c *campaign) step() {
 		c.subscribe(c.models[c.rand.IntN(len(c.models))])
 	case n < 90:
 		c.upkeep()
-	case n < 99:
+	case n < 97:
 		c.commit() // batches share a time
 		c.now = c.now.Add(time.Duration(c.rand.IntN(4000)) * time.Millisecond)
 		if c.rand.IntN(60) == 0 {
 			c.now = c.now.Add(time.Duration(c.rand.IntN(700)) * time.Second)
 		}
-	case c.rand.IntN(3) == 0:
+	case c.rand.IntN(2) == 0:
 		c.policy()
-	case c.rand.IntN(4) == 0:
+	case c.rand.IntN(15) == 0:
 		c.floor += relay.Epoch(1 + c.rand.IntN(3))
 		c.broken = c.floor
 		c.both(func(b *channel.Batch) { b.Raise(c.floor, true) })
