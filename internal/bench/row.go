@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 )
 
 // A row is one line of the table of figures: what is measured, against what, and what it must
@@ -81,20 +80,11 @@ func rows() []row {
 		flow:     true,
 	}
 	idle.subject, idle.base = against(trial{sessions: 2000, channels: 1, idle: true})
-	frozen := row{
-		name: "frozen", group: "idle",
-		about:    "50 readers stopped by SIGSTOP for 10 s, at 1 MB/s",
-		baseName: "baseline",
-	}
-	frozen.subject, frozen.base = slow(0)
-	far := row{
-		name: "far", group: "idle",
-		about:    "50 readers at a round trip of 150 ms, at 1 MB/s",
-		baseName: "baseline",
-	}
-	far.subject, far.base = slow(150 * time.Millisecond)
 	return append(list, idle, further("subscriptions-own", true, 2500), further("subscriptions-shared", false, 400),
-		frozen, far, hubRow("hub-one-channel", 1), hubRow("hub-many-channels", 100_000))
+		slowRow("unread", unread, "20 readers that stopped reading, at 0.5 MB/s", bound{of: readerHeap, most: 64}),
+		slowRow("frozen", frozen, "20 readers stopped by SIGSTOP for 10 s, at 0.5 MB/s"),
+		slowRow("far", far, "20 readers at a round trip of 150 ms, at 0.5 MB/s"),
+		hubRow("hub-one-channel", 1), hubRow("hub-many-channels", 100_000))
 }
 
 func fanout(name string, t trial, bounds ...bound) row {

@@ -15,6 +15,7 @@ type metric struct {
 var (
 	cpuPerMessage  = metric{"server CPU per message", "µs"}
 	perMessage     = metric{"packets per message", ""}
+	sendsPer       = metric{"system calls per message", ""}
 	p50            = metric{"latency p50", "ms"}
 	p99            = metric{"latency p99", "ms"}
 	slowest        = metric{"latency max", "ms"}
@@ -37,7 +38,7 @@ var (
 )
 
 var metrics = []metric{
-	cpuPerMessage, perMessage, p50, p99, slowest, messageRate, messages, idleCPU,
+	cpuPerMessage, perMessage, sendsPer, p50, p99, slowest, messageRate, messages, idleCPU,
 	rssPerSession, heapPerSession, stackPer, goroutinesPer, rss, heap, stacks, goroutines,
 	subBytes, subRSS, readerHeap, readerRSS, addedGo,
 }

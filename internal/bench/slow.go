@@ -10,16 +10,28 @@ import (
 	"github.com/meridian-relay/meridian/internal/wan"
 )
 
-// slow returns the runs of readers that are slow: at a round trip of rtt, or, where that is 0,
-// stopped by SIGSTOP. Their memory is what the server holds beyond the time before.
-func slow(rtt time.Duration) (subject, base func(context.Context, *bench) (sample, error)) {
+// A slowness is what makes a reader slow.
+type slowness uint8
+
+const (
+	unread slowness = iota // it reads its streams no more, but its QUIC stack answers
+	frozen                 // its process is stopped by SIGSTOP, and answers nothing
+	far                    // it is at a round trip of 150 ms
+)
+
+// slowRow measures the memory that a slow reader costs: what the server holds beyond the time
+// before. What an unread one costs is what was not yet sent, since all else was answered for.
+func slowRow(name string, why slowness, about string, bounds ...bound) row {
 	run := func(server role) func(context.Context, *bench) (sample, error) {
-		return func(ctx context.Context, b *bench) (sample, error) { return slowRun(ctx, b, server, rtt) }
+		return func(ctx context.Context, b *bench) (sample, error) { return slowRun(ctx, b, server, why) }
 	}
-	return run(roleMeridian), run(roleBaseline)
+	return row{
+		name: name, group: "idle", about: about, baseName: "baseline", bounds: bounds,
+		subject: run(roleMeridian), base: run(roleBaseline),
+	}
 }
 
-func slowRun(ctx context.Context, b *bench, server role, rtt time.Duration) (s sample, err error) {
+func slowRun(ctx context.Context, b *bench, server role, why slowness) (s sample, err error) {
 	st, err := b.stage(ctx, server)
 	if err != nil {
 		return nil, err
@@ -38,7 +50,7 @@ func slowRun(ctx context.Context, b *bench, server role, rtt time.Duration) (s s
 	go func() { done <- way.Run(wctx) }()
 	defer func() { cancel(); err = errors.Join(err, <-done) }()
 
-	n := b.scaled(50)
+	n := b.scaled(20)
 	quick, err := st.clients(st.addr, 2)
 	if err != nil {
 		return nil, err
@@ -57,42 +69,45 @@ func slowRun(ctx context.Context, b *bench, server role, rtt time.Duration) (s s
 		if !on {
 			return errors.Join(st.quiet(quick), pause(ctx, settle))
 		}
-		return st.publish(quick, load.Source{Channels: names(1), Size: 1024, Rate: 1000})
+		return st.publish(quick, load.Source{Channels: names(1), Size: 1024, Rate: 500})
 	}
 	// First all read as fast as they can, until rings and retention are full.
 	if err := errors.Join(flow(true), pause(ctx, max(length/3, settle))); err != nil {
 		return nil, err
 	}
-	var before, after memory
-	if rtt > 0 {
-		// What is under way is what a far reader costs: it is there only while messages flow.
-		if before, err = st.memory(looks); err != nil {
-			return nil, err
-		}
-		way.SetRoundTrip(rtt)
-		if err := pause(ctx, length/2); err != nil {
-			return nil, err
-		}
-		if after, err = st.memory(looks); err != nil {
-			return nil, err
-		}
-	} else {
+	// A quiet server is compared with one whose readers are slow: what was under way to quick
+	// readers would vary more than what is measured.
+	if err := flow(false); err != nil {
+		return nil, err
+	}
+	before, err := st.memory(1)
+	if err != nil {
+		return nil, err
+	}
+	switch why {
+	case unread:
+		err = slow.do(request{Do: "pause", On: true})
+	case frozen:
+		err = slow.freeze(true)
+	case far:
+		way.SetRoundTrip(150 * time.Millisecond)
+	}
+	if err := errors.Join(err, flow(true), pause(ctx, length)); err != nil {
+		return nil, err
+	}
+	times := looks
+	if why != far { // what is under way to a far reader is there only while messages flow
+		times = 1
 		if err := flow(false); err != nil {
 			return nil, err
 		}
-		if before, err = st.memory(1); err != nil {
-			return nil, err
-		}
-		err := errors.Join(slow.freeze(true), flow(true), pause(ctx, length), flow(false))
-		if err != nil {
-			return nil, err
-		}
-		if after, err = st.memory(1); err != nil {
-			return nil, err
-		}
-		if err := slow.freeze(false); err != nil {
-			return nil, err
-		}
+	}
+	after, err := st.memory(times)
+	if err != nil {
+		return nil, err
+	}
+	if err := slow.freeze(false); err != nil {
+		return nil, err
 	}
 	per := float64(n) * 1e3
 	return sample{

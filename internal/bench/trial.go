@@ -154,6 +154,7 @@ func (t trial) measure(ctx context.Context, b *bench, st *stage, clients *proces
 	s[messageRate] = got / took.Seconds()
 	s[cpuPerMessage] = float64(to.CPU-from.CPU) / 1e3 / got
 	s[perMessage] = float64(to.Packets-from.Packets) / got
+	s[sendsPer] = float64(to.Sends-from.Sends) / got
 	if t.rate > 0 {
 		c := count.Class[0]
 		s[p50], s[p99], s[slowest] = ms(c.P50), ms(c.P99), ms(c.Max)
