@@ -166,7 +166,7 @@ func (c *campaign) sync() {
 func dump(v *memview.View) []byte {
 	var b []byte
 	for k, v := range v.Ascend(nil, []byte{0xff}) {
-		b = fmt.Appendf(b, "%x=%x\n", k, v)
+		b = append(append(append(append(b, k...), '='), v...), '\n')
 	}
 	return b
 }
