@@ -155,7 +155,7 @@ func TestFeedsWait(t *testing.T) {
 		idle.next(1)
 		second := read(t, h, relay.SubscribeRequest{Channel: other, From: first.From})
 		third := read(t, h, after(1, 100))
-		settle(time.Second)
+		settle(900 * time.Millisecond)
 		if second.drain(); len(second.got) > 0 {
 			t.Fatal("a second feed was opened")
 		}
@@ -282,6 +282,35 @@ func TestLimit(t *testing.T) {
 		}
 		if n := h.Stats().Private; n != 0 {
 			t.Errorf("%d private ones left", n)
+		}
+	})
+}
+
+// Where no ring holds anything, everybody still gets everything, one after the other.
+func TestNoRoom(t *testing.T) {
+	bubble(t, Config{Budget: 1, TopicFeeds: 1, Feeds: 2}, func(t *testing.T, h *Hub, up *home) {
+		var rs []*reader
+		for i := range 20 {
+			r := read(t, h, live)
+			synctest.Wait()
+			r.next(1 << 10)
+			rs = append(rs, r)
+			up.publish(news, 50, 100)
+			if i%3 == 0 {
+				synctest.Wait()
+			}
+		}
+		settle(time.Second)
+		for i, r := range rs {
+			for range 100 {
+				if r.drain(); r.at == at(1, 1000) {
+					break
+				}
+				settle(100 * time.Millisecond)
+			}
+			if r.at != at(1, 1000) || len(r.gaps) > 0 {
+				t.Fatalf("reader %d is at %v, gaps %v", i, r.at, r.gaps)
+			}
 		}
 	})
 }

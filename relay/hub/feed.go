@@ -60,6 +60,13 @@ func (w *worker) turnFeeds(t *topic) bool {
 		t.mu.Lock()
 		unread := f.bell.empty()
 		over := f.subs == 0 || unread && w.feedOver(t, f)
+		switch {
+		case unread:
+		case t.waiting.head != nil: // it may be unread as soon as those on it were woken
+			w.at(w.now.Add(feedGiveWay))
+		default:
+			w.at(w.now.Add(feedYield))
+		}
 		pull := f.want || !f.known
 		if over {
 			t.release(f)
@@ -175,14 +182,17 @@ func (t *topic) put(s *subscription, f *feed) {
 	f.subs++
 	f.used = time.Now()
 	if !f.known {
+		f.want = f.want || s.started
 		f.bell.arm(s)
 		return
 	}
 	if !s.started {
 		s.begun(f.ring.base)
 	}
-	s.id = f.ring.seek(s.at)
-	f.bell.ring(s)
+	if s.id = f.ring.seek(s.at); s.id == f.ring.next {
+		f.want = true
+	}
+	f.bell.ring(s) // who is at the head already stays armed
 }
 
 // begun answers s, whose start only the upstream could resolve.
