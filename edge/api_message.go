@@ -50,14 +50,16 @@ type messageOut struct {
 
 // parseMessages parses one message or an array of them; one reports which.
 func parseMessages(b []byte) (list []messageIn, one bool, err error) {
+	if !utf8.Valid(b) { // else the parser would replace what is not
+		return nil, false, errors.New("it is not UTF-8; put other bytes into payload_base64")
+	}
 	one = !bytes.HasPrefix(bytes.TrimLeft(b, " \t\r\n"), []byte("["))
 	d := json.NewDecoder(bytes.NewReader(b))
 	d.DisallowUnknownFields()
 	if one {
-		list = make([]messageIn, 1)
-		err = d.Decode(&list[0])
+		list, err = decodeMessage(d, nil)
 	} else {
-		err = decodeArray(d, &list)
+		list, err = decodeArray(d)
 	}
 	if err != nil {
 		return nil, one, err
@@ -72,22 +74,31 @@ func parseMessages(b []byte) (list []messageIn, one bool, err error) {
 }
 
 // decodeArray stops at the first message too many, before it has cost memory.
-func decodeArray(d *json.Decoder, list *[]messageIn) error {
+func decodeArray(d *json.Decoder) (list []messageIn, err error) {
 	if _, err := d.Token(); err != nil {
-		return err
+		return nil, err
 	}
 	for d.More() {
-		if len(*list) == maxItems {
-			return fmt.Errorf("more than %d messages; send several requests", maxItems)
+		if len(list) == maxItems {
+			return nil, fmt.Errorf("more than %d messages; send several requests", maxItems)
 		}
-		var m messageIn
-		if err := d.Decode(&m); err != nil {
-			return fmt.Errorf("message %d: %w", len(*list), err)
+		if list, err = decodeMessage(d, list); err != nil {
+			return nil, fmt.Errorf("message %d: %w", len(list), err)
 		}
-		*list = append(*list, m)
 	}
-	_, err := d.Token()
-	return err
+	_, err = d.Token()
+	return list, err
+}
+
+func decodeMessage(d *json.Decoder, list []messageIn) ([]messageIn, error) {
+	var m *messageIn
+	if err := d.Decode(&m); err != nil {
+		return list, err
+	}
+	if m == nil {
+		return list, errors.New("null is no message; {} is an empty one")
+	}
+	return append(list, *m), nil
 }
 
 // encode returns the message's body, the same bytes for the same message, and holds it against

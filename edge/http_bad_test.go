@@ -19,6 +19,10 @@ func TestHTTPRefused(t *testing.T) {
 	}{
 		{"", j, ``, 400, "bad_request", "EOF"},
 		{"", j, `"x"`, 400, "bad_request", "not a message"},
+		{"", j, `null`, 400, "bad_request", "null is no message"},
+		{"", j, `[{},null]`, 400, "bad_request", "message 1: null"},
+		{"", j, "{\"payload\":\"\xff\"}", 400, "bad_request", "not UTF-8"},
+		{"key=%ff", "text/plain", "x", 400, "bad_request", "must be UTF-8"},
 		{"", j, `{"payload":"x"`, 400, "bad_request", "EOF"},
 		{"", j, `{"payload":"x"} {}`, 400, "bad_request", "something follows"},
 		{"", j, `{"payload":{"a":1}}`, 400, "bad_request", "payload"},

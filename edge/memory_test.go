@@ -1,12 +1,15 @@
 package edge
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"net/http/httptest"
 	"strings"
 	"testing"
 	"testing/iotest"
+
+	"github.com/meridian-relay/meridian/relay"
 )
 
 // A body costs memory as it arrives; past the bound of all requests the next is refused, and
@@ -58,4 +61,31 @@ func (m *memory) left() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.free
+}
+
+func FuzzMessages(f *testing.F) {
+	for _, s := range []string{`{}`, `[]`, `[{},{"payload":"x","id":"1"}]`, `{"payload_base64":"AA==","headers":{"a":"b"}}`, `null`, `[[[[`} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		list, one, err := parseMessages(b)
+		if err != nil {
+			return
+		}
+		if len(list) == 0 || len(list) > maxItems || one && len(list) != 1 {
+			t.Fatalf("%d messages, one %v", len(list), one)
+		}
+		for i := range list {
+			body, end := list[i].encode(1 << 20)
+			if end.Code != 0 {
+				continue
+			}
+			if again, _ := list[i].encode(1 << 20); !bytes.Equal(body, again) {
+				t.Fatalf("%x, then %x", body, again)
+			}
+			if _, err := messageOf("demo:x", relay.Position{}, body); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
 }
