@@ -1,6 +1,7 @@
 package channel_test
 
 import (
+	"maps"
 	"time"
 
 	"github.com/meridian-relay/meridian/core/channel"
@@ -135,7 +136,12 @@ func (c *campaign) upkeep() {
 			}
 		}
 		expired := 0
-		c.both(func(b *channel.Batch) { expired = b.Expire(8) })
+		c.both(func(b *channel.Batch) { expired = b.Expire(1000) })
+		for _, m := range c.models {
+			maps.DeleteFunc(m.producers, func(_ relay.Producer, pr *modelProducer) bool {
+				return c.now.Sub(pr.used) >= channel.ProducerTTL
+			})
+		}
 		if expired == 0 && len(steps) == 0 {
 			c.kept()
 			return
@@ -144,14 +150,9 @@ func (c *campaign) upkeep() {
 	c.fail("upkeep does not end")
 }
 
-// kept checks every channel against its policy, and expires the model's producers.
+// kept checks every channel against its policy.
 func (c *campaign) kept() {
 	for _, m := range c.models {
-		for id, pr := range m.producers {
-			if c.now.Sub(pr.used) >= channel.ProducerTTL {
-				delete(m.producers, id)
-			}
-		}
 		bytes := uint64(0)
 		for i, x := range m.messages {
 			bytes += x.size
