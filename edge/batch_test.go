@@ -199,6 +199,7 @@ func setting[T any](name string, zero T, parse func(string) (T, error)) T {
 // Over a way that loses and refuses, every message that was answered stands once, in order, at
 // the position answered; none that was refused stands.
 func TestCampaignBatch(t *testing.T) {
+	t.Parallel()
 	seed := setting("MERIDIAN_SEED", 1, strconv.Atoi)
 	length := setting("MERIDIAN_FOR", 3*time.Second, time.ParseDuration)
 	t.Logf("seed %d", seed)

@@ -51,8 +51,10 @@ type world struct {
 	stop  func() error // ends the edge and returns what Run did
 }
 
+// newWorld runs a world until the test ends. The test runs beside others.
 func newWorld(t *testing.T, change func(*edge.Config)) *world {
 	t.Helper()
+	t.Parallel()
 	bare, err := core.NewBare(core.BareConfig{
 		Namespaces: map[relay.Namespace]channel.Policy{"demo": {}, "small": {Payload: 8}},
 		Log:        slog.New(slog.DiscardHandler),
