@@ -219,7 +219,7 @@ func (s *homeSub) Next(dst []relay.Frame, most int) []relay.Frame {
 		}
 		dst = append(dst, relay.Frame{Kind: relay.KindOK, At: s.at, Next: l.at})
 	}
-	if s.end != nil && s.end.Deadline == 0 {
+	if s.end != nil && (s.end.Deadline == 0 || !s.ok) {
 		return s.finish(dst, s.end)
 	}
 	dst, most = s.read(l, dst, most)

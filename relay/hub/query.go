@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"slices"
 	"time"
 
 	"github.com/meridian-relay/meridian/relay"
@@ -54,7 +55,11 @@ func (w *worker) openQuery(t *topic) {
 
 func (q *query) take(w *worker, s *source, frames []relay.Frame) bool {
 	t := s.t
-	switch f := &frames[0]; f.Kind {
+	i := slices.IndexFunc(frames, func(f relay.Frame) bool { return f.Kind == relay.KindOK || f.Kind == relay.KindEnd })
+	if i < 0 {
+		return true
+	}
+	switch f := &frames[i]; f.Kind {
 	case relay.KindOK:
 		t.asking.tries = 0
 		t.mu.Lock()
@@ -76,15 +81,8 @@ func (q *query) take(w *worker, s *source, frames []relay.Frame) bool {
 			t.barrier.push(q.asked.head)
 		}
 		t.mu.Unlock()
-	default:
-		return true
 	}
-	for i, o := range t.queries {
-		if o == q {
-			t.queries = append(t.queries[:i], t.queries[i+1:]...)
-			break
-		}
-	}
+	t.queries = slices.DeleteFunc(t.queries, func(o *query) bool { return o == q })
 	s.sub.Close()
 	return false
 }
