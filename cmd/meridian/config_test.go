@@ -79,3 +79,28 @@ func TestConfigShow(t *testing.T) {
 		t.Errorf("as text:\n%s", text)
 	}
 }
+
+// TestDocumentedSettings: the examples in the documentation are made of settings that exist.
+func TestDocumentedSettings(t *testing.T) {
+	page, err := os.ReadFile(filepath.Join("..", "..", "docs", "operating.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newShell(t)
+	blocks := 0
+	for i, part := range strings.Split(string(page), "```") {
+		block, ok := strings.CutPrefix(part, "yaml\n")
+		if i%2 == 0 || !ok {
+			continue
+		}
+		blocks++
+		path := filepath.Join(t.TempDir(), "example.yaml")
+		if err := os.WriteFile(path, []byte(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s.ok("", "config", "show", "--config", path)
+	}
+	if blocks != 3 {
+		t.Errorf("%d examples, want 3", blocks)
+	}
+}

@@ -17,8 +17,8 @@ import (
 // devContext is the context that dev writes and selects.
 const devContext = "dev"
 
-// devTokenLife is long enough for a weekend; dev writes a new token long before.
-const devTokenLife = 7 * 24 * time.Hour
+// devTokenLife is longer than a certificate is in use: with each new one, dev writes a new token.
+const devTokenLife = 14 * 24 * time.Hour
 
 func newDev(a *app) *cobra.Command {
 	cmd := &cobra.Command{

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/tls"
 	"fmt"
 	"net/http"
 	"os"
@@ -131,6 +132,7 @@ func TestReload(t *testing.T) {
 	edge := x.s.start("serve", "edge", "--config", path)
 	r := edge.ready()
 	alice := x.at(t, r, "alice")
+	before := x.shown(t, r)
 	big := strings.Repeat("x", 2000)
 	alice.ok("", "pub", "chat:a", big)
 
@@ -140,6 +142,7 @@ func TestReload(t *testing.T) {
 		edge.signal(syscall.SIGHUP)
 	}
 	reload(home + "limits: {payload: 1KiB}\n")
+	eventually(t, "the new certificate is shown", func() bool { return x.shown(t, r) != before })
 	eventually(t, "the limit holds", func() bool {
 		r := alice.run("", "pub", "chat:a", big)
 		return r.code == 1 && strings.Contains(r.err, "too_large")
@@ -161,6 +164,21 @@ func TestReload(t *testing.T) {
 	edge.signal(syscall.SIGHUP)
 	eventually(t, "the new key is known", func() bool { return alice.run("", "pub", "chat:a", "x").code == 0 })
 	old.fails(1, "unauthorized", "", "pub", "chat:a", "x")
+}
+
+// shown returns the serial number of the certificate that an edge shows.
+func (x *site) shown(t *testing.T, r ready) string {
+	t.Helper()
+	roots, err := pool(x.ca.file("ca.pem"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := tls.Dial("tcp", r.Listen, &tls.Config{RootCAs: roots})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	return conn.ConnectionState().PeerCertificates[0].SerialNumber.String()
 }
 
 // eventually waits until what a signal asked for has happened.

@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -9,8 +10,10 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"fmt"
+	"log/slog"
 	"math/big"
 	"net"
+	"sync"
 	"time"
 )
 
@@ -25,6 +28,7 @@ const (
 // A ring holds the certificate in use and the one that follows it, so that clients can be told
 // of both: who knows both hashes outlives one renewal.
 type ring struct {
+	mu        sync.Mutex
 	now, next minted
 }
 
@@ -42,32 +46,74 @@ func newRing(at time.Time) (*ring, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &ring{now: now}
-	r.next, err = mint(r.renewAt())
-	return r, err
+	next, err := mint(now.renewAt())
+	return &ring{now: now, next: next}, err
 }
 
-// renewAt is when advance is due.
-func (r *ring) renewAt() time.Time { return r.now.ends.Add(-renewBefore) }
+// renewAt is when a certificate is replaced.
+func (m minted) renewAt() time.Time { return m.ends.Add(-renewBefore) }
 
-// advance puts the next certificate to use and mints the one that follows it. A machine that
-// slept past the end of both gets two new ones.
-func (r *ring) advance(at time.Time) error {
-	if at.After(r.next.ends.Add(-renewBefore)) {
-		fresh, err := newRing(at)
-		if err == nil {
-			*r = *fresh
+func (r *ring) inUse() tls.Certificate {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.now.tls
+}
+
+// hashes returns those of the certificate in use and of the next.
+func (r *ring) hashes() [2][32]byte {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return [2][32]byte{r.now.hash, r.next.hash}
+}
+
+// lookEvery is how often keepFresh looks at the clock: a timer for days would stand still while a
+// laptop sleeps.
+const lookEvery = time.Minute
+
+// keepFresh renews the certificate until ctx ends. use puts one to use; renewed is called
+// afterwards, unless it is nil.
+func (r *ring) keepFresh(ctx context.Context, log *slog.Logger, use func(tls.Certificate) error, renewed func()) {
+	look := time.NewTicker(lookEvery)
+	defer look.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-look.C:
 		}
-		return err
+		due, err := r.advance(time.Now())
+		if due && err == nil {
+			err = use(r.inUse())
+		}
+		switch {
+		case err != nil:
+			log.Error("certificate not renewed", "error", err)
+		case due && renewed != nil:
+			renewed()
+		}
 	}
-	after := ring{now: r.next}
-	next, err := mint(after.renewAt())
-	if err != nil {
-		return err
+}
+
+// advance puts the next certificate to use, if it is time, and mints the one that follows it. A
+// machine that slept past the end of both gets two new ones.
+func (r *ring) advance(at time.Time) (due bool, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case at.Before(r.now.renewAt()):
+		return false, nil
+	case at.Before(r.next.renewAt()):
+		after, err := mint(r.next.renewAt())
+		if err == nil {
+			r.now, r.next = r.next, after
+		}
+		return true, err
 	}
-	after.next = next
-	*r = after
-	return nil
+	fresh, err := newRing(at)
+	if err == nil {
+		r.now, r.next = fresh.now, fresh.next
+	}
+	return true, err
 }
 
 // mint makes a P-256 certificate for this machine, in use from at on.

@@ -61,9 +61,7 @@ type World struct {
 	secret  []byte
 	urls    URLs
 	sockets *Listeners
-
-	mu   sync.Mutex
-	ring *ring
+	ring    *ring
 }
 
 // URLs are where a World listens; empty: nowhere.
@@ -117,7 +115,7 @@ func NewWorld(c Config) (*World, error) {
 	}
 	w.process, err = NewEdgeProcess(EdgeConfig{
 		Name: "dev", Region: "local", Listeners: listeners,
-		Certificates: []tls.Certificate{w.ring.now.tls},
+		Certificates: []tls.Certificate{w.ring.inUse()},
 		Tokens:       verifier, Origins: c.Origins, Limits: c.Limits, Pages: c.Pages,
 		Namespaces: c.Namespaces, Hub: c.Hub, Grace: c.Grace, Log: c.Log,
 	})
@@ -134,50 +132,23 @@ func (w *World) Run(ctx context.Context) error {
 	defer group.Wait()
 	renewing, stop := context.WithCancel(ctx)
 	defer stop()
-	group.Go(func() { w.renew(renewing) })
+	group.Go(func() {
+		w.ring.keepFresh(renewing, w.cfg.Log, func(c tls.Certificate) error {
+			return w.process.Reload(edge.Reload{Certificates: []tls.Certificate{c}})
+		}, w.cfg.Renewed)
+	})
 	return w.process.Run(ctx)
 }
 
 // Close closes the listeners of a world that was never run.
 func (w *World) Close() { w.sockets.Close() }
 
-// renew replaces the certificate when it is time. It looks at the clock now and then, since a
-// timer stands still while a laptop sleeps.
-func (w *World) renew(ctx context.Context) {
-	look := time.NewTicker(time.Minute)
-	defer look.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-look.C:
-		}
-		w.mu.Lock()
-		due := !time.Now().Before(w.ring.renewAt())
-		var err error
-		if due {
-			if err = w.ring.advance(time.Now()); err == nil {
-				err = w.process.Reload(edge.Reload{Certificates: []tls.Certificate{w.ring.now.tls}})
-			}
-		}
-		w.mu.Unlock()
-		switch {
-		case err != nil:
-			w.cfg.Log.Error("certificate not renewed", "error", err)
-		case due && w.cfg.Renewed != nil:
-			w.cfg.Renewed()
-		}
-	}
-}
-
 // URLs returns where the world listens.
 func (w *World) URLs() URLs { return w.urls }
 
 // CertHashes returns the SHA-256 of the certificate in use and of the one that follows.
 func (w *World) CertHashes() [2][32]byte {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return [2][32]byte{w.ring.now.hash, w.ring.next.hash}
+	return w.ring.hashes()
 }
 
 // Secret signs the world's tokens, by HS256.
