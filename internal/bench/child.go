@@ -38,6 +38,7 @@ type request struct {
 // listen says how a server is set up.
 type listen struct {
 	FlowControl bool
+	Retain      uint64 // what the relay's home keeps of a channel, bytes
 }
 
 // An answer is one line from a child.

@@ -42,7 +42,7 @@ var _ edge.Verifier = everything{}
 
 func (m *meridianServer) handle(_ context.Context, r request) (a answer, err error) {
 	if r.Do == "listen" {
-		err := m.listen()
+		err := m.listen(r.Listen.Retain)
 		if err == nil {
 			a.Ready = &ready{Addr: m.conn.LocalAddr().String(), Path: path, Token: "bench"}
 		}
@@ -68,13 +68,13 @@ func (m *meridianServer) handle(_ context.Context, r request) (a answer, err err
 	return a, errUnknown
 }
 
-func (m *meridianServer) listen() error {
+func (m *meridianServer) listen(retain uint64) error {
 	cert, err := certificate()
 	if err != nil {
 		return err
 	}
 	home, err := core.NewBare(core.BareConfig{Namespaces: map[relay.Namespace]channel.Policy{
-		"bench": {Age: time.Minute, Bytes: 1 << 20}, // full soon, so that it does not grow while memory is taken
+		"bench": {Age: time.Minute, Bytes: retain},
 	}})
 	if err != nil {
 		return err

@@ -99,11 +99,11 @@ func (p *process) freeze(on bool) error {
 	return p.cmd.Process.Signal(s)
 }
 
-// end closes the pipe and waits; a child that does not end within 10 s is killed.
+// end closes the pipe and waits; a child that does not end within 30 s is killed.
 func (p *process) end() error {
 	_ = p.freeze(false)
 	_ = p.in.Close()
-	timer := time.AfterFunc(10*time.Second, func() { _ = p.cmd.Process.Kill() })
+	timer := time.AfterFunc(30*time.Second, func() { _ = p.cmd.Process.Kill() })
 	defer timer.Stop()
 	err := p.cmd.Wait()
 	if err != nil && !errors.Is(err, os.ErrProcessDone) {

@@ -32,7 +32,7 @@ func slowRow(name string, why slowness, about string, bounds ...bound) row {
 }
 
 func slowRun(ctx context.Context, b *bench, server role, why slowness) (s sample, err error) {
-	st, err := b.stage(ctx, server)
+	st, err := b.stage(ctx, server, keepLittle)
 	if err != nil {
 		return nil, err
 	}

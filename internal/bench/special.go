@@ -9,7 +9,7 @@ import (
 // neighbour measures one channel's latency, beside another of 10 MB/s in the same session.
 func neighbour(busy bool) func(context.Context, *bench) (sample, error) {
 	return func(ctx context.Context, b *bench) (s sample, err error) {
-		st, err := b.stage(ctx, roleMeridian)
+		st, err := b.stage(ctx, roleMeridian, keepMuch)
 		if err != nil {
 			return nil, err
 		}
@@ -60,7 +60,7 @@ func further(name string, own bool, most float64) row {
 		about:  "each of 100 further subscriptions in 200 sessions",
 		bounds: []bound{{of: subBytes, most: most}},
 		subject: func(ctx context.Context, b *bench) (s sample, err error) {
-			st, err := b.stage(ctx, roleMeridian)
+			st, err := b.stage(ctx, roleMeridian, keepMuch)
 			if err != nil {
 				return nil, err
 			}

@@ -19,14 +19,21 @@ type stage struct {
 	addr   string
 }
 
+// What a relay's home keeps of a channel, in bytes: enough that nobody falls out of it, and, where
+// memory is taken, little, so that it is full soon and does not grow meanwhile.
+const (
+	keepMuch   = 16 << 20
+	keepLittle = 1 << 20
+)
+
 // stage starts a server.
-func (b *bench) stage(ctx context.Context, server role) (*stage, error) {
+func (b *bench) stage(ctx context.Context, server role, retain uint64) (*stage, error) {
 	p, err := spawn(ctx, b.cfg.Command, server)
 	if err != nil {
 		return nil, err
 	}
 	st := &stage{bench: b, ctx: ctx, server: p}
-	a, err := p.call(request{Do: "listen", Listen: &listen{FlowControl: b.flow}})
+	a, err := p.call(request{Do: "listen", Listen: &listen{FlowControl: b.flow, Retain: retain}})
 	if err != nil {
 		st.end(&err)
 		return nil, err

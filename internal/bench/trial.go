@@ -42,7 +42,7 @@ const lead = 256 << 10
 func (t trial) run(ctx context.Context, b *bench) (s sample, err error) {
 	t.sessions = b.scaled(t.sessions)
 	t.stopped = b.scaled(t.stopped)
-	st, err := b.stage(ctx, t.server)
+	st, err := b.stage(ctx, t.server, keepMuch)
 	if err != nil {
 		return nil, err
 	}

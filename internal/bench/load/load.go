@@ -94,7 +94,7 @@ func (l *Load) Dial(n int) error {
 		limit <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-limit }()
-			s, err := l.dial()
+			s, err := l.dialAgain()
 			if err != nil {
 				l.fail(fmt.Errorf("session %d: %w", i, err))
 				return
@@ -110,6 +110,17 @@ func (l *Load) Dial(n int) error {
 	return nil
 }
 
+// dialAgain dials up to three times: on a machine that is busy a server may give a client up that
+// has not said Hello in time.
+func (l *Load) dialAgain() (s *session, err error) {
+	for range 3 {
+		if s, err = l.dial(); err == nil || l.ctx.Err() != nil {
+			return s, err
+		}
+	}
+	return nil, err
+}
+
 func (l *Load) dial() (*session, error) {
 	ctx, cancel := context.WithTimeout(l.ctx, 30*time.Second)
 	defer cancel()
@@ -120,6 +131,7 @@ func (l *Load) dial() (*session, error) {
 	s := newSession(l, wt)
 	if !l.cfg.Bare {
 		if err := s.hello(ctx); err != nil {
+			_ = wt.CloseWithError(0, "")
 			return nil, err
 		}
 	}
