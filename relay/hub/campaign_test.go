@@ -148,7 +148,7 @@ func arrive(t *testing.T, h *Hub, up *home, readers map[*reader]relay.Channel) {
 		settle(time.Second)
 	}
 	for r, ch := range readers {
-		if r.at != last[ch] && r.end == nil || r.extra.Load() > 0 {
+		if r.at != last[ch] && r.end == nil || r.extra.Load() > r.spare {
 			t.Errorf("a reader of %s is at %v of %v, latest %v, OK %v, %d extra wakes", ch, r.at, last[ch], r.latest, r.ok, r.extra.Load())
 		}
 		if r.end != nil && final(r.end) {

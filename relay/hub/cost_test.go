@@ -78,7 +78,7 @@ func (s *quietSub) Close() {}
 
 // At rest, goroutines do not grow with subscriptions or channels, and each costs few bytes.
 func TestAtRest(t *testing.T) {
-	const n = 100_000
+	const n = many
 	for _, c := range []struct {
 		name     string
 		channels int

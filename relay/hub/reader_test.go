@@ -36,6 +36,7 @@ type reader struct {
 	wakes  atomic.Int64
 	owed   atomic.Bool
 	extra  atomic.Int64 // wakes that nobody was owed
+	spare  int64        // calls of Next while a wake was owed: it may have been under way
 	latest bool
 
 	ok     bool
@@ -63,7 +64,9 @@ func read(t *testing.T, h relay.Upstream, r relay.SubscribeRequest) *reader {
 // next reads once, up to most bytes, and reports whether all allowed was given.
 func (r *reader) next(most int) bool {
 	r.t.Helper()
-	r.owed.Store(true) // before the call: the wake can come before it returns
+	if r.owed.Swap(true) { // before the call: the wake can come before it returns
+		r.spare++
+	}
 	r.buf = r.sub.Next(r.buf[:0], most)
 	n := 0
 	for i := range r.buf {
@@ -81,7 +84,7 @@ func (r *reader) next(most int) bool {
 func (r *reader) drain() *reader {
 	r.t.Helper()
 	for {
-		for r.next(4 << 10) {
+		for !r.owed.Load() && r.next(4<<10) {
 		}
 		synctest.Wait()
 		if r.owed.Load() || r.end != nil {
@@ -168,7 +171,7 @@ func (r *reader) want(epoch, from, to int) {
 			r.t.Fatalf("message %d is %v, want %v", i, p, at(epoch, from+i))
 		}
 	}
-	if n := r.extra.Load(); n > 0 {
+	if n := r.extra.Load(); n > r.spare {
 		r.t.Fatalf("%d wakes that nobody was owed", n)
 	}
 }
