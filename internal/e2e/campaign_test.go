@@ -45,6 +45,9 @@ func TestCampaignNetwork(t *testing.T) {
 	for round := 0; round == 0 || time.Since(begin) < length; round++ {
 		n := 1000 + rng.IntN(20_000)
 		rate := 500 + rng.IntN(8000)
+		if rng.IntN(4) == 0 {
+			rate = 0 // as fast as it can
+		}
 		from := []string{"start", "last:" + strconv.Itoa(n), "since:1h"}[rng.IntN(3)]
 		channel := fmt.Sprintf("demo:round-%d", round)
 		t.Logf("%v: round %d: %d numbers at %d/s, read from %s", time.Since(begin).Round(time.Second), round, n, rate, from)

@@ -79,7 +79,7 @@ func (s *session) hello(ctx context.Context) error {
 		return fmt.Errorf("the answer to Hello is %v: %s", f.Type, ended(f))
 	}
 	if err := proto.Unmarshal(f.Body, &w); err != nil {
-		return fmt.Errorf("Welcome: %w", err)
+		return fmt.Errorf("read Welcome: %w", err)
 	}
 	s.limits = w.Limits
 	_ = stream.SetReadDeadline(time.Time{})
@@ -165,7 +165,7 @@ func (s *session) message(f wire.Frame) (credit uint64, err error) {
 func (s *session) ok(f wire.Frame) error {
 	var ok wire.OK
 	if err := proto.Unmarshal(f.Body, &ok); err != nil {
-		return fmt.Errorf("OK: %w", err)
+		return fmt.Errorf("read OK: %w", err)
 	}
 	s.mu.Lock()
 	sub := s.refs[f.Ref]
