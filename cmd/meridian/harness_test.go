@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -117,7 +118,7 @@ type process struct {
 	in     io.WriteCloser
 	out    io.ReadCloser
 	reader *bufio.Reader
-	err    *bytes.Buffer
+	err    *complaints
 	done   chan error
 }
 
@@ -125,7 +126,7 @@ type process struct {
 func (s *shell) start(args ...string) *process {
 	s.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	p := &process{t: s.t, cmd: s.command(ctx, args...), err: new(bytes.Buffer), done: make(chan error, 1)}
+	p := &process{t: s.t, cmd: s.command(ctx, args...), err: newComplaints(), done: make(chan error, 1)}
 	p.cmd.Stderr = p.err
 	var err error
 	if p.in, err = p.cmd.StdinPipe(); err != nil {
@@ -146,7 +147,7 @@ func (s *shell) start(args ...string) *process {
 		cancel()
 		reader.Close()
 		<-p.done
-		if s.t.Failed() && p.err.Len() > 0 {
+		if s.t.Failed() {
 			s.t.Logf("stderr of meridian %q:\n%s", args, p.err)
 		}
 	})
@@ -177,12 +178,46 @@ func (p *process) line() string {
 	}
 }
 
-// stderr is what was written there, once the process has ended; before, it is left alone.
-func (p *process) stderr() string {
-	if p.cmd.ProcessState == nil {
-		return "(still running)"
+// stderr is what was written there so far.
+func (p *process) stderr() string { return p.err.String() }
+
+// logs waits until text was written on stderr n times.
+func (p *process) logs(text string, n int) {
+	p.t.Helper()
+	late := time.After(patience)
+	for strings.Count(p.err.String(), text) < n {
+		select {
+		case <-p.err.more:
+		case <-late:
+			p.t.Fatalf("after %v stderr does not have %q %d times:\n%s", patience, text, n, p.err)
+		}
 	}
-	return p.err.String()
+}
+
+// complaints is what a process wrote on stderr.
+type complaints struct {
+	more chan struct{}
+
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func newComplaints() *complaints { return &complaints{more: make(chan struct{}, 1)} }
+
+func (c *complaints) Write(b []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	select {
+	case c.more <- struct{}{}:
+	default:
+	}
+	return c.b.Write(b)
+}
+
+func (c *complaints) String() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.b.String()
 }
 
 // json reads the next line into v.

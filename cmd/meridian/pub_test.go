@@ -161,6 +161,25 @@ func TestPubLineTooLong(t *testing.T) {
 	}
 }
 
+// TestPubRefusedAtHome: positions are printed up to the first message that the home refuses, so
+// that lines of input and output match, and those after it are counted.
+func TestPubRefusedAtHome(t *testing.T) {
+	s := newShell(t)
+	file := filepath.Join(t.TempDir(), "dev.yaml")
+	if err := os.WriteFile(file, []byte("namespaces: {small: {payload: 1KiB}}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.dev("--config", file)
+	r := s.run("a\nb\n"+strings.Repeat("x", 2000)+"\nd\ne\n", "pub", "small:a", "--lines")
+	if r.code != 1 || !strings.Contains(r.err, "line 3 of standard input") || len(r.lines()) != 2 {
+		t.Errorf("exit code %d, stdout %q, stderr %q; want two positions and line 3", r.code, r.out, r.err)
+	}
+	stand := len(s.ok("", "history", "small:a").lines())
+	if beyond := fmt.Sprintf("(%d messages after it were acknowledged)", stand-2); stand > 2 && !strings.Contains(r.err, beyond) {
+		t.Errorf("%d messages stand; stderr %q, want %q", stand, r.err, beyond)
+	}
+}
+
 // TestBrokenPipes: when the reader of the output is gone, pub and sub end without complaint.
 func TestBrokenPipes(t *testing.T) {
 	s := newShell(t)

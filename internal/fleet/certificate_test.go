@@ -37,8 +37,9 @@ func TestRing(t *testing.T) {
 			announced = r.hashes()[1]
 			renewals++
 		})
-		for range 60 * 24 {
-			time.Sleep(time.Hour)
+		time.Sleep(lookEvery / 2) // between two looks
+		for range 60 * 24 * 2 {
+			time.Sleep(time.Hour / 2)
 			synctest.Wait()
 			leaf := used.Load().Leaf
 			if now := time.Now(); now.Add(-backdate).Before(leaf.NotBefore) || now.Add(backdate).After(leaf.NotAfter) {
