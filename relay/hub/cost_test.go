@@ -204,6 +204,9 @@ func TestBudget(t *testing.T) {
 			defer tp.mu.Unlock()
 			return tp.ring.bytes
 		}
+		if tp := h.shard(name(0)).topics[name(0)]; tp.ring.tail != 0 {
+			t.Fatalf("the ring in use lost %d entries", tp.ring.tail)
+		}
 		if ring(0) < 30_000 || ring(n-1) < 30_000 || ring(1) != 0 || ring(2) != 0 {
 			var all []int64
 			for i := range n {

@@ -40,6 +40,7 @@ type reader struct {
 	latest bool
 
 	ok     bool
+	begun  relay.Position
 	at     relay.Position
 	head   relay.Position
 	got    []relay.Position
@@ -120,7 +121,7 @@ func (r *reader) check(f *relay.Frame) {
 		if r.ok {
 			r.t.Fatalf("OK twice")
 		}
-		r.ok, r.at, r.head = true, f.At, f.Next
+		r.ok, r.begun, r.at, r.head = true, f.At, f.At, f.Next
 	case relay.KindMessage:
 		if !r.latest && f.At != r.at.Next() {
 			r.t.Fatalf("message %v after %v without a gap", f.At, r.at)
