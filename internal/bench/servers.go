@@ -56,11 +56,11 @@ func (b *baselineServer) handle(ctx context.Context, r request) (a answer, err e
 	case "publish":
 		b.stop()
 		frame, timeAt := messageFrame(*r.Source)
+		ctx, b.quiet = context.WithCancel(ctx)
 		if r.Source.Rate == 0 {
-			b.server.Flood(frame)
+			b.running.Go(func() { b.server.Flood(ctx, frame) })
 			break
 		}
-		ctx, b.quiet = context.WithCancel(ctx)
 		b.running.Go(func() { b.server.Pace(ctx, frame, timeAt, r.Source.Rate) })
 	case "quiet":
 		b.stop()
@@ -77,7 +77,6 @@ func (b *baselineServer) handle(ctx context.Context, r request) (a answer, err e
 }
 
 func (b *baselineServer) stop() {
-	b.server.Flood(nil)
 	if b.quiet != nil {
 		b.quiet()
 		b.quiet = nil
@@ -101,7 +100,8 @@ func messageFrame(src load.Source) (frame []byte, timeAt int) {
 	body := protowire.AppendTag(nil, 1, protowire.BytesType)
 	body = protowire.AppendBytes(body, payload)
 	rest := wire.AppendStamp(nil, "bench", uint64(time.Now().UnixMilli()))
-	frame = wire.AppendMessage(nil, 1, 1, 100_000, append(body, rest...))
+	epoch := uint64(time.Now().UnixMilli()) // as a home has them
+	frame = wire.AppendMessage(nil, 1, epoch, 100_000, append(body, rest...))
 	return frame, len(frame) - len(rest) - len(payload)
 }
 

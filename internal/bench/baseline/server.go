@@ -6,10 +6,11 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/binary"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/quic-go/quic-go"
@@ -31,21 +32,13 @@ type Server struct {
 	cfg Config
 	wt  *webtransport.Server
 
-	flood atomic.Pointer[flood]
-
 	mu       sync.Mutex
 	sessions map[chan []byte]struct{}
-}
-
-type flood struct {
-	message []byte        // what every session writes as fast as it can; nil: nothing
-	changed chan struct{} // closed when another flood follows
 }
 
 // New returns a server that accepts sessions once Serve runs.
 func New(cfg Config) *Server {
 	s := &Server{cfg: cfg, sessions: make(map[chan []byte]struct{})}
-	s.flood.Store(&flood{changed: make(chan struct{})})
 	mux := http.NewServeMux()
 	mux.HandleFunc(cfg.Path, s.accept)
 	s.wt = &webtransport.Server{
@@ -96,18 +89,12 @@ func (s *Server) write(session *webtransport.Session) {
 		s.mu.Unlock()
 	}()
 	for {
-		f := s.flood.Load()
-		message := f.message
-		if message == nil {
-			select {
-			case message = <-queue:
-			case <-f.changed:
-				continue
-			case <-session.Context().Done():
+		select {
+		case message := <-queue:
+			if _, err := stream.Write(message); err != nil {
 				return
 			}
-		}
-		if _, err := stream.Write(message); err != nil {
+		case <-session.Context().Done():
 			return
 		}
 	}
@@ -142,7 +129,18 @@ func (s *Server) Pace(ctx context.Context, frame []byte, timeAt int, rate float6
 	}
 }
 
-// Flood has every session write message as fast as its client takes it; nil ends that.
-func (s *Server) Flood(message []byte) {
-	close(s.flood.Swap(&flood{message, make(chan struct{})}).changed)
+// Flood sends message again and again, as fast as the slowest session takes it, until ctx is done.
+func (s *Server) Flood(ctx context.Context, message []byte) {
+	s.mu.Lock()
+	sessions := slices.Collect(maps.Keys(s.sessions))
+	s.mu.Unlock()
+	for {
+		for _, queue := range sessions {
+			select {
+			case queue <- message:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}
 }
