@@ -77,7 +77,7 @@ func (t *topics) subscribe(b *Bare, r relay.SubscribeRequest, wake func()) *subs
 
 // Next implements relay.Subscription.
 func (s *subscription) Next(dst []relay.Frame, maxBytes int) []relay.Frame {
-	if s.ended {
+	if s.ended || maxBytes <= 0 {
 		return dst
 	}
 	if s.refusal != nil {

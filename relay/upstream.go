@@ -40,6 +40,9 @@ type Subscription interface {
 	// If the bodies add up to less than maxBytes, that was all: wake comes when there is more,
 	// at once if there already is. If they reach maxBytes, no wake comes: call Next again.
 	// After the last End no wake comes either. A wake too many does no harm.
+	//
+	// With maxBytes 0 it appends nothing and changes nothing but that nothing is lent any
+	// more: who has copied the bodies lets go of them before waiting for long.
 	Next(dst []Frame, maxBytes int) []Frame
 	// Close ends the subscription and what is lent. wake may still come once.
 	Close()

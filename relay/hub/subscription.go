@@ -55,7 +55,7 @@ func (s *subscription) Next(dst []relay.Frame, maxBytes int) []relay.Frame {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	s.unlend()
-	if s.closed || s.ended {
+	if s.closed || s.ended || maxBytes <= 0 {
 		return dst
 	}
 	if !s.started {
@@ -84,7 +84,7 @@ func (s *subscription) Next(dst []relay.Frame, maxBytes int) []relay.Frame {
 		}
 		dst = append(dst, relay.Frame{Kind: relay.KindStatus, State: state})
 	}
-	left := max(maxBytes, 1)
+	left := maxBytes
 	for {
 		if s.place == nowhere && !s.settle() {
 			if t.end != nil {

@@ -63,7 +63,7 @@ func (d *datagrams) turn(f *feed, s *scratch) {
 		ended = ended || isLast(fr)
 		f.lane.commit(appendFrame(f.lane.begin(), f.ref, fr, f.at))
 	}
-	clear(frames)
+	s.done(f, frames, ended)
 	f.pulled(allowed, bytes, ended)
 }
 

@@ -108,6 +108,9 @@ func (s *fakeSub) Next(dst []relay.Frame, most int) []relay.Frame {
 	if s.closed {
 		panic("Next after Close")
 	}
+	if most <= 0 {
+		return dst
+	}
 	s.pulls++
 	var n, bytes int
 	for n < len(s.frames) && bytes < most {

@@ -248,12 +248,20 @@ func (l *lane) turn(f *feed, b []byte, s *scratch) ([]byte, error) {
 		ended = ended || isLast(fr)
 		b = appendFrame(b, f.ref, fr, f.at)
 	}
+	s.done(f, frames, ended)
+	f.pulled(allowed, bytes, ended)
+	return b, err
+}
+
+// done lets go of the frames that f gave: their bodies were copied or written.
+func (s *scratch) done(f *feed, frames []relay.Frame, ended bool) {
 	clear(frames)
 	if cap(frames) <= 1024 {
 		s.frames = frames[:0]
 	}
-	f.pulled(allowed, bytes, ended)
-	return b, err
+	if !ended && len(frames) > 0 {
+		f.sub.Next(nil, 0)
+	}
 }
 
 // message appends a Message frame to b, which it writes first where there is no room. A body

@@ -437,3 +437,23 @@ func TestDatagramsOutOfOrder(t *testing.T) {
 		p.close()
 	})
 }
+
+// History that nobody takes does not stop the live subscriptions of a hub's link.
+func TestHistoryHasAWindow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := connect(t, Config{Backlog: 100_000, Default: Options{Window: -1}})
+		woken := make(chan struct{}, 8)
+		p.link.Subscribe(relay.SubscribeRequest{Channel: "chat:old", From: relay.Start{Kind: relay.StartFirst}}, func() {})
+		live := p.link.Subscribe(relay.SubscribeRequest{Channel: "chat:new"}, func() { woken <- struct{}{} })
+		<-woken
+		live.Next(nil, 4096)
+		p.home.sub("chat:old").messages(5000, 1000)
+		synctest.Wait()
+		p.home.sub("chat:new").messages(1, 10)
+		<-woken
+		if frames := live.Next(nil, 4096); len(frames) != 1 || frames[0].Kind != relay.KindMessage {
+			t.Errorf("got %+v", frames)
+		}
+		p.close()
+	})
+}

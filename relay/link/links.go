@@ -140,7 +140,10 @@ func (l *Links) Subscribe(r relay.SubscribeRequest, wake func()) relay.Subscript
 // refused is a subscription that only ends.
 type refused struct{ end relay.End }
 
-func (r *refused) Next(dst []relay.Frame, _ int) []relay.Frame {
+func (r *refused) Next(dst []relay.Frame, maxBytes int) []relay.Frame {
+	if maxBytes <= 0 {
+		return dst
+	}
 	return append(dst, relay.Frame{Kind: relay.KindEnd, End: &r.end})
 }
 

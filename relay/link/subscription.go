@@ -11,6 +11,8 @@ import (
 const (
 	noWindow  = relay.MaxNumber / 2 // credit that is never used up
 	chunkSize = 16 << 10            // bytes of messages that are held together
+
+	catchUpWindow = 1 << 20 // bytes
 )
 
 // A backlog bounds the bytes that wait in subscriptions without a window. Who reads the
@@ -83,9 +85,15 @@ type subscription struct {
 
 var _ relay.Subscription = (*subscription)(nil)
 
-// Subscribe implements relay.Upstream, with the link's default options.
+// Subscribe implements relay.Upstream, with the link's default options. What does not begin
+// live has a window nevertheless: a hub reads history at its subscribers' pace, and what it does
+// not read must not fill the backlog.
 func (l *Link) Subscribe(r relay.SubscribeRequest, wake func()) relay.Subscription {
-	return l.SubscribeWith(r, l.cfg.Default, wake)
+	o := l.cfg.Default
+	if o.Window < 0 && (r.From.Kind != relay.StartLive || r.Limit > 0) {
+		o.Window = catchUpWindow
+	}
+	return l.SubscribeWith(r, o, wake)
 }
 
 // SubscribeWith is Subscribe with options for this subscription.
@@ -239,9 +247,12 @@ func (s *subscription) release(n int) {
 // Next implements relay.Subscription. What it returns counts as taken: waiting until it is no
 // longer lent would wait for ever for a consumer that waits for wake.
 func (s *subscription) Next(dst []relay.Frame, maxBytes int) []relay.Frame {
+	if maxBytes <= 0 {
+		return dst // what was lent is never written again: there is nothing to end
+	}
 	s.mu.Lock()
 	var bytes, n int
-	for n < len(s.waiting) && (bytes < maxBytes || n == 0) {
+	for n < len(s.waiting) && bytes < maxBytes {
 		bytes += len(s.waiting[n].Body)
 		n++
 	}

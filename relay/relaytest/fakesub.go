@@ -86,8 +86,11 @@ func (s *FakeSubscription) Next(dst []relay.Frame, maxBytes int) []relay.Frame {
 	s.fake.mu.Lock()
 	defer s.fake.mu.Unlock()
 	s.destroy()
+	if maxBytes <= 0 {
+		return dst
+	}
 	n := 0
-	for len(s.waiting) > 0 && !s.ended && n < max(maxBytes, 1) {
+	for len(s.waiting) > 0 && !s.ended && n < maxBytes {
 		f := s.waiting[0]
 		s.waiting = s.waiting[1:]
 		dst = append(dst, f)
@@ -96,7 +99,7 @@ func (s *FakeSubscription) Next(dst []relay.Frame, maxBytes int) []relay.Frame {
 		s.taken++
 		n += len(f.Body)
 	}
-	s.armed = !s.ended && !s.closed && n < max(maxBytes, 1)
+	s.armed = !s.ended && !s.closed && n < maxBytes
 	s.fake.change()
 	return dst
 }

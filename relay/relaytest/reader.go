@@ -105,6 +105,9 @@ func (r *Reader) Frame() relay.Frame {
 			f.Body = slices.Clone(f.Body)
 			r.pending = append(r.pending, f)
 		}
+		if more := r.sub.Next(nil, 0); len(more) > 0 {
+			r.t.Fatalf("Next with maxBytes 0 returned %v", more)
+		}
 	}
 	f := r.pending[0]
 	r.pending = r.pending[1:]
