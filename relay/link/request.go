@@ -67,7 +67,7 @@ func (r *requests) handle(f wire.Frame) error {
 	case wire.TypePublish:
 		r.publish(f)
 	case wire.TypeSubscribe:
-		r.subscribe(f)
+		aside(func() { r.subscribe(f) })
 	case wire.TypeRefresh:
 		return r.refresh(f)
 	case wire.TypePing:
