@@ -65,6 +65,7 @@ func (co *courier) pass(end bool) (wakeAt time.Time) {
 			outcomes = co.collect(o, outcomes)
 		}
 	} else if co.conn != nil && !now.Before(co.stalled) {
+		co.stalled = time.Time{}
 		outcomes = co.send(now, outcomes)
 	}
 	if !now.Before(co.sweepAt) {

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -47,6 +48,10 @@ func (k *keeper) lost(err error) {
 		k.failures = 0
 	}
 	k.cur = nil
+	if end, ok := codeOf(err); ok && end.Code.Retry() == relay.AfterToken {
+		k.c.tokens.expire()
+		err = fmt.Errorf("the session ended: %s: %s", end.Code, end.Detail) // no refusal of what comes next
+	}
 	k.pingAt, k.suspectAt, k.renewAt = time.Time{}, time.Time{}, time.Time{}
 	k.downSince, k.suspendAt = now, now.Add(suspendedAfter)
 	k.c.setConn(nil)
@@ -176,8 +181,8 @@ func (k *keeper) refresh(ctx context.Context) {
 
 func (k *keeper) refreshed(conn *conn, expiresIn time.Duration, err error) {
 	k.refreshing = false
-	if conn != k.cur {
-		return // its successor presented the newest token
+	if conn != k.cur || conn.session.Err() != nil {
+		return // a successor presents the newest token
 	}
 	if err == nil {
 		k.refreshFails = 0

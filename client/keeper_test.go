@@ -292,9 +292,30 @@ func TestRefresh(t *testing.T) {
 		}
 		// The relay ends the session with token_expired: a new token, a new session.
 		f.link(0).end(relay.End{Code: relay.TokenExpired}.Err())
-		synctest.Wait()
+		pass(time.Second)
 		if f.count() != 2 || c.State().Phase != Connected {
 			t.Errorf("%d sessions, %v", f.count(), c.State())
+		}
+	})
+}
+
+// TestExpiryDuringARefresh: a session that ends with its token while the next one is under way
+// is no refusal of that one.
+func TestExpiryDuringARefresh(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fakeNet{t: t, prepare: func(n int, l *fakeLink) error {
+			l.welcome.TokenExpiresMs = 100_000
+			expired := relay.End{Code: relay.TokenExpired}.Err()
+			l.refresh = func(string) (time.Duration, error) {
+				l.end(expired)
+				return 0, errors.Join(errors.New("the link has ended"), expired)
+			}
+			return nil
+		}}
+		c := f.client(Config{TokenSource: func(context.Context) (string, error) { return "t", nil }})
+		pass(10 * time.Minute)
+		if f.count() < 5 || c.State().Phase != Connected {
+			t.Errorf("%d sessions, state %+v; want one after the other", f.count(), c.State())
 		}
 	})
 }

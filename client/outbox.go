@@ -134,8 +134,13 @@ func (o *outbox) next(now time.Time) *letter {
 // unsent takes back the letter that next returned last: the session's queue is full.
 func (o *outbox) unsent(l *letter) {
 	l.flying = false
+	l.attempt--
 	o.flight--
 	o.cursor--
+	if l.attempt == 0 && o.cursor == o.numbered-1 {
+		l.n, l.first = 0, time.Time{} // its number was never seen
+		o.numbered--
+	}
 }
 
 // publication returns what is sent for l.

@@ -84,6 +84,15 @@ func (t *tokens) reject() bool {
 	return t.source != nil && t.refused < 2
 }
 
+// expire says that a session ended because its token did. A newer one may have been fetched.
+func (t *tokens) expire() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.proven {
+		t.cached, t.proven = "", false
+	}
+}
+
 // subject reads whom a token speaks for, without verifying it: the relay does.
 func subject(token string) (relay.Subject, error) {
 	var claims struct {
