@@ -58,7 +58,7 @@ func resting() (goroutines int, heap int64) {
 }
 
 // quiet is an Upstream with next to no memory of its own, to measure the hub's.
-type quiet struct{ wakes atomic.Int64 }
+type quiet struct{}
 
 type quietSub struct{ told bool }
 

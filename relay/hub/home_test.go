@@ -23,7 +23,6 @@ type home struct {
 	answer *relay.End     // instead of OK
 	mute   bool           // keeps new subscriptions without OK
 	skew   func(*relay.Frame) bool
-	held   int // Next calls that still had frames lent
 }
 
 type log struct {
@@ -42,7 +41,6 @@ type homeSub struct {
 	end   *relay.End
 	at    relay.Position
 	stop  relay.Position
-	lent  bool
 }
 
 func newHome() *home {
