@@ -307,7 +307,11 @@ func TestExpiryDuringARefresh(t *testing.T) {
 			l.welcome.TokenExpiresMs = 100_000
 			expired := relay.End{Code: relay.TokenExpired}.Err()
 			l.refresh = func(string) (time.Duration, error) {
-				l.end(expired)
+				// As a link does: the call learns it first.
+				l.mu.Lock()
+				l.err = expired
+				l.mu.Unlock()
+				time.AfterFunc(time.Millisecond, func() { close(l.done) })
 				return 0, errors.Join(errors.New("the link has ended"), expired)
 			}
 			return nil
