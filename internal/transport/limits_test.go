@@ -73,7 +73,8 @@ func TestHelloTimeout(t *testing.T) {
 		t.Errorf("a mute QUIC connection: %v", e)
 	}
 	eventually(t, "nobody is unwelcomed", func() bool { return s.server.Stats().Unwelcomed == 0 })
-	if got := s.server.Stats().Late; got != 4 {
+	// The mute TCP connection may fall to the TLS handshake's own limit.
+	if got := s.server.Stats().Late; got < 3 || got > 4 {
 		t.Errorf("%d were late; want 4", got)
 	}
 }
