@@ -300,7 +300,7 @@ func TestProducersExpire(t *testing.T) {
 			}
 		}
 		synctest.Wait() // and Run rests
-		b.mu.RLock() // upkeep may be under way
+		b.mu.RLock()    // upkeep may be under way
 		size := b.view.Size()
 		b.mu.RUnlock()
 		time.Sleep(channel.ProducerTTL + time.Second)
