@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
 // A row is one line of the table of figures: what is measured, against what, and what it must
@@ -42,6 +43,10 @@ func against(t trial) (subject, base func(context.Context, *bench) (sample, erro
 	return t.run, b.run
 }
 
+// creditGone is how long 10 messages of 1 KB a second take to use up a credit of 64 KiB: until
+// then a reader that has stopped is served like any other.
+const creditGone = 8 * time.Second
+
 // rows returns the table.
 func rows() []row {
 	list := []row{
@@ -66,8 +71,8 @@ func rows() []row {
 		{
 			name: "stopped", group: "fanout",
 			about:    "900 readers while 100 others have stopped reading",
-			subject:  trial{server: roleMeridian, sessions: 900, rate: 10, size: 1024, channels: 1, stopped: 100}.run,
-			base:     trial{server: roleMeridian, sessions: 900, rate: 10, size: 1024, channels: 1}.run,
+			subject:  trial{server: roleMeridian, sessions: 900, rate: 10, size: 1024, channels: 1, stopped: 100, warm: creditGone}.run,
+			base:     trial{server: roleMeridian, sessions: 900, rate: 10, size: 1024, channels: 1, warm: creditGone}.run,
 			baseName: "alone",
 			bounds:   []bound{{of: p99, ratio: 1.1}},
 		},

@@ -13,13 +13,14 @@ import (
 type trial struct {
 	server   role
 	sessions int
-	rate     float64 // messages a second to each session; 0: flooding
-	size     int     // of a payload, bytes
-	channels int     // of each session
-	busy     int     // of these; 0: all
-	own      bool    // streams of their own
-	idle     bool    // no messages at all
-	stopped  int     // further sessions, which stop reading
+	rate     float64       // messages a second to each session; 0: flooding
+	size     int           // of a payload, bytes
+	channels int           // of each session
+	busy     int           // of these; 0: all
+	own      bool          // streams of their own
+	idle     bool          // no messages at all
+	stopped  int           // further sessions, which stop reading
+	warm     time.Duration // before a run of 5 s or more is measured; 0: a tenth of it
 }
 
 func (t trial) about() string {
@@ -94,9 +95,13 @@ func (t trial) source() load.Source {
 	return src
 }
 
-// measure takes the figures of a window of b.cfg.For, after a tenth of it to warm up.
+// measure takes the figures of a window of b.cfg.For, after it has warmed up.
 func (t trial) measure(ctx context.Context, b *bench, st *stage, clients *process, before meter.Usage) (sample, error) {
-	if err := pause(ctx, max(b.cfg.For/10, 300*time.Millisecond)); err != nil {
+	warm := max(b.cfg.For/10, 300*time.Millisecond)
+	if b.cfg.For >= 5*time.Second {
+		warm = max(warm, t.warm)
+	}
+	if err := pause(ctx, warm); err != nil {
 		return nil, err
 	}
 	if err := clients.do(request{Do: "reset"}); err != nil {
