@@ -51,7 +51,6 @@ type Server struct {
 	unanswered int64
 
 	// Set before the first request is read.
-	main  *lane
 	lanes int // streams of their own that the peer takes
 
 	writers sync.WaitGroup
@@ -61,6 +60,7 @@ type Server struct {
 	inWork atomic.Int64 // bytes of publishes without an answer
 
 	mu       sync.Mutex
+	main     *lane              // of the first stream; written once, so that Run reads it without mu
 	feeds    map[uint64]*feed   // by ref
 	streams  map[*lane]struct{} // of further request streams
 	dgrams   *datagrams
@@ -110,21 +110,28 @@ func (s *Server) Grant() *relay.Grant { return s.grant.Load() }
 // Run serves until the session ends or ctx is done, which closes it with going_away. The error
 // says why it ended: nil after the peer closed it in order.
 func (s *Server) Run(ctx context.Context) error {
-	stop := context.AfterFunc(ctx, func() { s.Close(relay.GoingAway, "the relay is stopping") })
+	goAway := func() { s.Close(relay.GoingAway, "the relay is stopping") }
+	stop := context.AfterFunc(ctx, goAway)
 	defer stop()
 	defer s.shutdown()
 	first, err := s.session.Accept(ctx)
 	if err != nil {
+		if ctx.Err() != nil {
+			goAway() // before shutdown says done
+		}
 		return sessionError(s.session, err)
 	}
-	s.main = newLane(first, &s.writers, func(err error) {
+	main := newLane(first, &s.writers, func(err error) {
 		if errors.Is(err, errStalled) {
 			s.session.Close(relay.SlowReader, err.Error())
 		} else {
 			s.session.Close(relay.Protocol, "the first stream was closed")
 		}
 	})
-	st := s.requests(first, s.main)
+	s.mu.Lock() // Close may come at any time
+	s.main = main
+	s.mu.Unlock()
+	st := s.requests(first, main)
 	st.r.Limit(helloLimit)
 	var hello *wire.Hello
 	aside(func() { hello, err = s.hello(st) })
