@@ -162,3 +162,33 @@ func TestAppendProtoMendsText(t *testing.T) {
 		t.Fatalf("mended to %v", &end)
 	}
 }
+
+// A run of frames longer than a read keeps its buffer.
+func TestLongFramesKeepTheirBuffer(t *testing.T) {
+	frame := wire.AppendFrame(nil, wire.TypePublish, 1, make([]byte, 10_000))
+	r := wire.NewReader(&reel{data: frame, most: 1400})
+	read := func() {
+		if _, err := r.Next(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 10 {
+		read()
+	}
+	if n := testing.AllocsPerRun(1000, read); n != 0 {
+		t.Fatalf("%v allocations per frame of 10,000 bytes", n)
+	}
+}
+
+// reel reads data again and again, at most most bytes at a time.
+type reel struct {
+	data []byte
+	at   int
+	most int
+}
+
+func (l *reel) Read(p []byte) (int, error) {
+	n := copy(p, l.data[l.at:min(l.at+l.most, len(l.data))])
+	l.at = (l.at + n) % len(l.data)
+	return n, nil
+}

@@ -119,6 +119,9 @@ func (r *Reader) next() (Frame, error) {
 			return f, err
 		}
 	}
+	if size > len(r.buf)/4 {
+		r.idle = 0 // in use, however small the reads are
+	}
 	f.Body = r.buf[r.pos : r.pos+size : r.pos+size]
 	r.pos += size
 	return f, nil
