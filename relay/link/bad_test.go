@@ -369,3 +369,31 @@ func TestSmallFrames(t *testing.T) {
 		g.close()
 	})
 }
+
+// Publishes that are refused are paced like other requests: no rate of the Gate's holds them.
+func TestRefusedPublishesArePaced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := serve(t, 1<<20)
+		g.hello("all", 0, 0)
+		go func() { // reads the answers
+			for {
+				if _, err := g.r.Next(); err != nil {
+					return
+				}
+			}
+		}()
+		for ref := uint64(1); g.client.ctx.Err() == nil && ref < 200_000; ref++ {
+			if _, err := g.stream.Write(publishFrame(ref, "no channel", nil)); err != nil {
+				break
+			}
+		}
+		synctest.Wait()
+		if g.client.ctx.Err() == nil {
+			t.Fatal("200,000 publishes were refused in an instant, and the session goes on")
+		}
+		if e := closeError(g.client); e.Code != relay.RequestRate {
+			t.Errorf("closed with %v; want request_rate", e.Code)
+		}
+		g.close()
+	})
+}

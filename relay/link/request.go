@@ -25,7 +25,7 @@ type requests struct {
 	lane    *lane
 	r       *wire.Reader
 	last    uint64        // the highest ref seen
-	small   allowance     // of frames that are not publishes, whose rate is the Gate's
+	small   allowance     // of frames but for publishes that are admitted, whose rate is the Gate's
 	channel relay.Channel // of the last publish, so that a run of them parses it once
 }
 
@@ -60,12 +60,13 @@ func (r *requests) handle(f wire.Frame) error {
 	default:
 		return end(relay.Protocol, "%v is out of place", f.Type)
 	}
-	if f.Type != wire.TypePublish && !r.small.take(framesPerSecond, 2*framesPerSecond) {
-		return end(relay.RequestRate, "more than %d requests a second on one stream", framesPerSecond)
+	if f.Type == wire.TypePublish {
+		return r.publish(f)
+	}
+	if err := r.pace(); err != nil {
+		return err
 	}
 	switch f.Type {
-	case wire.TypePublish:
-		r.publish(f)
 	case wire.TypeSubscribe:
 		aside(func() { r.subscribe(f) })
 	case wire.TypeRefresh:
@@ -95,14 +96,23 @@ func (r *requests) refuse(ref uint64, e relay.End) {
 	r.lane.commit(appendEnd(r.lane.begin(), ref, e, relay.Position{}))
 }
 
-func (r *requests) publish(f wire.Frame) {
+// pace ends the session of a peer that asks too fast.
+func (r *requests) pace() error {
+	if r.small.take(framesPerSecond, 2*framesPerSecond) {
+		return nil
+	}
+	return end(relay.RequestRate, "more than %d requests a second on one stream", framesPerSecond)
+}
+
+// publish paces only what it refuses: the rate of the others is the Gate's.
+func (r *requests) publish(f wire.Frame) error {
 	p, e := r.publication(f)
 	if e.Code == relay.Done {
 		e = r.server.cfg.Gate.Publish(p.Channel, len(p.Body))
 	}
 	if e.Code != relay.Done {
 		r.refuse(f.Ref, e)
-		return
+		return r.pace()
 	}
 	s, l, ref := r.server, r.lane, f.Ref
 	cost := int64(len(p.Body) + publishOverhead)
@@ -112,7 +122,7 @@ func (r *requests) publish(f wire.Frame) {
 			Code: relay.Busy, RetryAfter: relay.BusyRetry,
 			Detail: fmt.Sprintf("more than %d bytes of publishes are unanswered on this session", s.unanswered),
 		})
-		return
+		return r.pace()
 	}
 	l.mu.Lock()
 	l.requests++
@@ -131,6 +141,7 @@ func (r *requests) publish(f wire.Frame) {
 		s.inWork.Add(-cost)
 		l.settle(appendEnd(l.begin(), ref, relay.End{Code: relay.Busy, RetryAfter: relay.BusyRetry, Detail: err.Error()}, relay.Position{}))
 	}
+	return nil
 }
 
 // publication checks a Publish and returns what goes upstream, with a body of its own.
