@@ -98,6 +98,34 @@ func (s *Server) lost(f *feed, err error) {
 	s.freeLane()
 }
 
+// abandon ends the subscriptions that were asked for on l, if its stream failed: those with a
+// writer of their own are told so, of the others nobody can be. The reader of l's requests calls
+// it when it has ended.
+func (s *Server) abandon(l *lane) {
+	l.mu.Lock()
+	broken := l.broken
+	l.mu.Unlock()
+	if !broken {
+		return // they have ended, or the session is ending and closes them
+	}
+	for _, f := range s.snapshot() {
+		switch {
+		case f.asked != l:
+		case f.queue != &l.queue:
+			f.end(relay.End{Code: relay.Cancelled, Detail: "the stream of its request is gone"})
+		default:
+			s.mu.Lock()
+			delete(s.feeds, f.ref)
+			s.mu.Unlock()
+			f.queue.mu.Lock()
+			f.state = stateDone
+			f.queue.mu.Unlock()
+			f.sub.Close()
+			s.cfg.Gate.Unsubscribe(f.channel)
+		}
+	}
+}
+
 // ended removes f, whose End was appended. f's writer calls it.
 func (s *Server) ended(f *feed) {
 	s.mu.Lock()

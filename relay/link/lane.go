@@ -53,6 +53,7 @@ type lane struct {
 	requests int           // unanswered requests whose answers come on this lane
 	eof      bool          // no further requests will come
 	fin      bool          // FIN was sent
+	broken   bool          // the stream failed; its writer has returned, or touches no feed any more
 	drained  func()        // called once, when nothing waits any more, nor, after eof, can; nil: none
 }
 
@@ -315,6 +316,7 @@ func (l *lane) fail(err error) {
 	l.mu.Lock()
 	already := l.dead
 	l.dead = true
+	l.broken = !already
 	l.running = false
 	drained := l.dropAll()
 	l.mu.Unlock()

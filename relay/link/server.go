@@ -275,7 +275,14 @@ func (s *Server) acceptStreams() {
 // serveStream serves one request stream beyond the first. Its end is not the session's, but
 // for a violation of the protocol.
 func (s *Server) serveStream(stream relay.Stream) {
-	l := newLane(stream, &s.writers, func(err error) { stream.CancelRead(relay.SlowReader) })
+	l := newLane(stream, &s.writers, func(err error) {
+		code := relay.Cancelled
+		if errors.Is(err, errStalled) {
+			code = relay.SlowReader
+		}
+		stream.CancelWrite(code)
+		stream.CancelRead(code)
+	})
 	s.mu.Lock()
 	s.streams[l] = struct{}{}
 	s.mu.Unlock()
@@ -290,6 +297,7 @@ func (s *Server) serveStream(stream relay.Stream) {
 		l.noMore()
 		l.whenDrained(func() { close(done) })
 		<-done
+		s.abandon(l)
 		s.mu.Lock()
 		delete(s.streams, l)
 		s.mu.Unlock()
