@@ -135,6 +135,7 @@ func TestHTTP(t *testing.T) {
 	for name, c := range map[string]apiCall{
 		"HTTP/1.1": {w, w.client(false), "https://" + w.addr, token},
 		"HTTP/2.0": {w, w.client(true), "https://" + w.addr, token},
+		"HTTP/3.0": {w, w.client3(), "https://" + w.addr, token},
 		"plain":    {w, w.client(false), "http://" + w.plain, token},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -167,10 +168,15 @@ func TestHTTP(t *testing.T) {
 			if m := p.Messages[3]; m.Payload == nil || *m.Payload != "" {
 				t.Errorf("empty: %+v", m)
 			}
+			c.do("POST", "nowhere:x", "", "text/plain", "x").problem(404, "unknown_namespace", "nowhere")
+			c.do("POST", channel, "", "application/json", strings.Repeat(" ", 8<<20+1)).problem(413, "too_large", "8388608")
+			anonymous := c
+			anonymous.token = ""
+			anonymous.do("GET", channel, "", "", "").problem(401, "unauthorized", "Authorization")
 		})
 	}
-	w.metric("meridian_edge_http_requests_total", `route="publish",status="200"`, 6)
-	w.metric("meridian_edge_publishes_total", `code="done"`, 12)
+	w.metric("meridian_edge_http_requests_total", `route="publish",status="200"`, 8)
+	w.metric("meridian_edge_publishes_total", `code="done"`, 16)
 }
 
 // An id makes a repeat take effect once, and another message under it is a conflict.

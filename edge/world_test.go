@@ -222,6 +222,11 @@ func (w *world) client(http2 bool) *http.Client {
 	return &http.Client{Transport: tr, Timeout: 30 * time.Second}
 }
 
+// client3 returns one over HTTP/3.
+func (w *world) client3() *http.Client {
+	return &http.Client{Transport: w.dialer.HTTP3(), Timeout: 30 * time.Second}
+}
+
 // publish publishes and waits for the answer.
 func publish(t *testing.T, up relay.Upstream, p relay.Publication) (relay.Position, relay.End) {
 	t.Helper()

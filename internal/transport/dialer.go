@@ -38,14 +38,15 @@ type DialerConfig struct {
 	KeepAlive   time.Duration // between signs of life; 0: 15 s
 }
 
-// A Dialer opens sessions. All its QUIC connections share one UDP socket.
+// A Dialer opens sessions, and makes requests over HTTP/3. All its QUIC connections share one UDP socket.
 type Dialer struct {
 	// set at construction
-	config  DialerConfig
-	carrier *quic.Transport
-	wt      *webtransport.Transport
-	tokens  quic.TokenStore
-	tasks   tasks
+	config   DialerConfig
+	carrier  *quic.Transport
+	wt       *webtransport.Transport
+	requests *http3.Transport
+	tokens   quic.TokenStore
+	tasks    tasks
 
 	mu       sync.Mutex
 	sessions map[relay.Session]struct{} // nil: closed
@@ -80,6 +81,7 @@ func NewDialer(c DialerConfig) (*Dialer, error) {
 
 		sessions: make(map[relay.Session]struct{}),
 	}
+	d.requests = d.newRequests()
 	if !c.NoSessionFlowControl {
 		d.wt.Config = &webtransport.Config{
 			MaxIncomingStreams:    int64(c.Streams),
@@ -90,7 +92,7 @@ func NewDialer(c DialerConfig) (*Dialer, error) {
 	return d, nil
 }
 
-// Close ends every session, and the socket. It takes at most about a second.
+// Close ends every session and request, and the socket. It takes at most about a second.
 func (d *Dialer) Close() error {
 	d.mu.Lock()
 	sessions := d.sessions
@@ -100,7 +102,7 @@ func (d *Dialer) Close() error {
 		s.Close(relay.Done, "the dialer was closed")
 	}
 	d.tasks.Wait()
-	err := d.carrier.Close()
+	err := errors.Join(d.requests.Close(), d.carrier.Close())
 	return errors.Join(err, d.config.PacketConn.Close())
 }
 

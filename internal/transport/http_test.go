@@ -68,6 +68,29 @@ func TestHandler(t *testing.T) {
 	}
 }
 
+// A Dialer makes requests with the trust that its sessions have, until it is closed.
+func TestDialerRequests(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, echoProto)
+	pinned := func(hash [32]byte) *Dialer {
+		return s.dialer(func(c *DialerConfig) { c.TLS, c.CertHashes = nil, [][32]byte{hash} })
+	}
+	d := pinned(hashOf(s.cert))
+	c := &http.Client{Transport: d.HTTP3()}
+	if code, body := get(t, c, "https://"+s.addr+"/x"); code != 200 || body != "HTTP/3.0 /x body" {
+		t.Errorf("%d %q", code, body)
+	}
+	wrong := &http.Client{Transport: pinned([32]byte{1}).HTTP3()}
+	if _, err := wrong.Get("https://" + s.addr + "/x"); err == nil {
+		t.Error("a request to a server that is not trusted was answered")
+	}
+	_ = d.Close()
+	if _, err := c.Get("https://" + s.addr + "/x"); err == nil {
+		t.Error("a request after Close was answered")
+	}
+	eventually(t, "the connection has ended", func() bool { return s.server.Stats().HTTP == 0 })
+}
+
 // A connection that made a request is not ended for want of a Hello.
 func TestHTTPOutlivesHello(t *testing.T) {
 	t.Parallel()
