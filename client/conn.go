@@ -42,6 +42,7 @@ type conn struct {
 	session session
 	carrier relay.Carrier
 	since   time.Time
+	subject relay.Subject // of the token that said Hello; empty: the token does not tell
 
 	asked *link.GoAway // owned by the keeper: came before the session was in use
 

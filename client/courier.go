@@ -23,7 +23,9 @@ type courier struct {
 
 	// Owned by run.
 	conn    *conn
-	stalled time.Time // the session's queue was full: not before this
+	subject relay.Subject // of the last session
+	named   bool          // there was one
+	stalled time.Time     // the session's queue was full: not before this
 	sweepAt time.Time
 
 	mu     sync.Mutex

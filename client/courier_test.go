@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"sync/atomic"
 	"testing"
@@ -105,6 +106,51 @@ func TestPublishGivenUp(t *testing.T) {
 				t.Errorf("sent %+v; want the number again, as void", h.sent)
 			case !sent && n != 0:
 				t.Errorf("sent %+v; it was given up before", h.sent)
+			}
+		})
+	}
+}
+
+// TestAnotherSubjectTakesNewProducers: the home would apply again what it did for the last one.
+func TestAnotherSubjectTakesNewProducers(t *testing.T) {
+	token := func(claims string) string {
+		return "x." + base64.RawURLEncoding.EncodeToString([]byte(claims)) + ".x"
+	}
+	for _, same := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			h, net := &held{}, (*fakeNet)(nil)
+			net = h.net(t)
+			who := []string{`{"sub":"alice"}`, `{"sub":"bob"}`}
+			if same {
+				who[1] = `{"sub":"alice","exp":2}`
+			}
+			asked := 0
+			c := net.client(Config{TokenSource: func(context.Context) (string, error) {
+				asked++
+				return token(who[min(asked, 2)-1]), nil
+			}})
+			var first error
+			_ = c.PublishAsync(t.Context(), "demo:x", Message{}, func(_ relay.Position, err error) { first = err })
+			_ = c.PublishAsync(t.Context(), "demo:rests", Message{}, func(relay.Position, error) {})
+			synctest.Wait()
+			h.answers[1](at(1, 1), relay.End{})
+			synctest.Wait()
+			net.link(0).end(&relay.CloseError{Code: relay.TokenExpired})
+			pass(time.Minute)
+			for _, ch := range []relay.Channel{"demo:x", "demo:rests"} {
+				_ = c.PublishAsync(t.Context(), ch, Message{}, func(relay.Position, error) {})
+			}
+			synctest.Wait()
+			if errors.Is(first, ErrUnknownOutcome) == same {
+				t.Errorf("same %v: what was in flight: %v", same, first)
+			}
+			for _, p := range h.sent[2:] {
+				if known := p.Producer == h.sent[0].Producer || p.Producer == h.sent[1].Producer; known != same {
+					t.Errorf("same %v: number %d of %s goes under a known producer: %v", same, p.N, p.Channel, known)
+				}
+			}
+			if n := len(h.sent); n < 4 {
+				t.Errorf("%d were sent", n)
 			}
 		})
 	}

@@ -48,7 +48,9 @@ func (co *courier) pass(end bool) (wakeAt time.Time) {
 	}
 	if co.conn != co.next {
 		co.conn, co.stalled = co.next, time.Time{}
+		renamed := co.rename()
 		for o := range co.active {
+			o.spent = o.spent || renamed
 			o.lost()
 			outcomes = co.collect(o, outcomes)
 			co.ready(o)
@@ -82,6 +84,24 @@ func (co *courier) pass(end bool) (wakeAt time.Time) {
 		oc.letter.result(oc.at, oc.err)
 	}
 	return wakeAt
+}
+
+// rename reports whether the session speaks for another subject than the last one. Producers
+// are bound to the subject: under the new one, the home would apply again what it did before.
+func (co *courier) rename() bool {
+	if co.conn == nil {
+		return false
+	}
+	renamed := co.named && co.subject != co.conn.subject
+	co.subject, co.named = co.conn.subject, true
+	if renamed {
+		for _, o := range co.boxes {
+			if o.idle() {
+				o.renew()
+			}
+		}
+	}
+	return renamed
 }
 
 // send gives every queued outbox its turns. co.mu is held.

@@ -182,7 +182,8 @@ func (k *keeper) connect(ctx context.Context, r dialRequest) (*conn, error) {
 		made <- nil
 		return nil, err
 	}
-	conn := &conn{session: s, carrier: carrier, since: time.Now()}
+	who, _ := subject(token) // a token need not tell
+	conn := &conn{session: s, carrier: carrier, since: time.Now(), subject: who}
 	k.c.wg.Go(func() {
 		stop := context.AfterFunc(k.c.ctx, func() { s.Close(relay.Done, "client closed") })
 		<-s.Done()

@@ -26,6 +26,7 @@ type letter struct {
 	attempt  uint32     // counts sends; the answer to an earlier one is late
 	renewals int        // producers that it was refused under as too old
 	flying   bool       // sent, unanswered
+	leads    bool       // everything before it was answered when it was sent
 	asVoid   bool       // the latest send was void
 	void     bool       // the next send is void
 	maybe    bool       // an earlier send may have taken effect
@@ -52,8 +53,9 @@ type outcome struct {
 //
 // After a retryable refusal it goes back to the number refused, once everything in flight was
 // answered. A letter that was refused for good, or given up, goes on as void until its number
-// is used up. A producer that the home knows no more is replaced; what may have taken effect
-// under it is reported as unknown, the rest is sent again under the new one.
+// is used up. A producer that the home knows no more is replaced (too_old, or out_of_order for
+// a number that leads); what may have taken effect under it is reported as unknown, the rest is
+// sent again under the new one.
 type outbox struct {
 	// Set at construction.
 	channel relay.Channel
@@ -124,7 +126,7 @@ func (o *outbox) next(now time.Time) *letter {
 		o.settle()
 		return o.next(now) // what never took effect goes on under a new producer
 	}
-	l.flying, l.asVoid = true, l.void
+	l.flying, l.asVoid, l.leads = true, l.void, l.n == o.base
 	l.attempt++
 	o.flight++
 	o.cursor++

@@ -15,7 +15,7 @@ const (
 	vRetry                  // not by this attempt: go back
 	vOpen                   // applied or not: go back
 	vUsed                   // the number is used, but not by this message
-	vTooOld                 // the home does not know the producer
+	vTooOld                 // the producer is closed, or the home cannot tell
 )
 
 func judge(c relay.Code) verdict {
@@ -61,25 +61,19 @@ func (o *outbox) answer(l *letter, attempt uint32, at relay.Position, end relay.
 
 func (o *outbox) refuse(l *letter, end relay.End, now time.Time, jitter float64) {
 	v := judge(end.Code)
-	if v == vTooOld && o.base == 1 && l.n > 1 {
-		v = vRetry // the home cannot know a producer whose number 1 has not arrived
-	}
 	switch {
 	case v == vUsed && l.refusal != nil:
 		o.finish(l, relay.Position{}, l.refusal.Err())
 	case v == vUsed:
 		o.finish(l, relay.Position{}, end.Err())
+	case end.Code == relay.OutOfOrder && l.leads && l.n > 1:
+		o.spent = true // the home answered the number before, and has forgotten it
 	case v == vRetry || v == vOpen:
 		l.maybe = l.maybe || v == vOpen
 		if int(l.n-o.base) >= o.cursor {
 			return // it went back further already
 		}
 		o.failures++
-		// The home forgot numbers that it had answered, and says so without a new epoch.
-		if end.Code == relay.OutOfOrder && l == o.letters[0] && o.failures > 10 {
-			o.spent = true
-			return
-		}
 		o.back(l, now.Add(retryDelay(end, o.failures, jitter)))
 	case v == vTooOld && !o.once:
 		o.spent = true

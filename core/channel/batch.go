@@ -39,7 +39,7 @@ type state struct {
 // NewBatch returns a Batch that has not begun.
 func NewBatch() *Batch {
 	return &Batch{
-		key:       make([]byte, 0, 320), // longer than any key but a subject's
+		key:       make([]byte, 0, 512), // as long as any key
 		policies:  make(map[relay.Namespace]*Policy),
 		channels:  make(map[relay.Channel]*state),
 		producers: make(map[producerID]*producer),

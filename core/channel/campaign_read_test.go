@@ -138,7 +138,7 @@ func (c *campaign) upkeep() {
 		expired := 0
 		c.both(func(b *channel.Batch) { expired = b.Expire(1000) })
 		for _, m := range c.models {
-			maps.DeleteFunc(m.producers, func(_ relay.Producer, pr *modelProducer) bool {
+			maps.DeleteFunc(m.producers, func(_ modelID, pr *modelProducer) bool {
 				return c.now.Sub(pr.used) >= channel.ProducerTTL
 			})
 		}

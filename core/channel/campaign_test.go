@@ -93,7 +93,7 @@ func newCampaign(t *testing.T, seed uint64) *campaign {
 		for j := range 2 {
 			c.models = append(c.models, &model{
 				channel: relay.Channel(fmt.Sprintf("%s:%d", ns, j)), policy: p,
-				producers: make(map[relay.Producer]*modelProducer),
+				producers: make(map[modelID]*modelProducer),
 			})
 		}
 	}
@@ -238,36 +238,39 @@ func (c *campaign) publish(m *model) {
 // number makes p a publish of a producer, mostly the next.
 func (c *campaign) number(m *model, p *relay.Publication) {
 	p.Producer = relay.Producer{byte(1 + c.rand.IntN(4))}
+	if c.rand.IntN(10) == 0 {
+		p.Subject = relay.Subject([]string{"", "bob", "\x00\x01"}[c.rand.IntN(3)])
+	}
 	p.N = uint64(c.rand.IntN(3))
-	if pr := m.producers[p.Producer]; pr != nil {
+	if pr := m.producers[modelID{p.Subject, p.Producer}]; pr != nil {
 		p.N += uint64(len(pr.numbers))
 		if c.rand.IntN(3) > 0 {
 			p.N = uint64(len(pr.numbers)) + 1
 		}
 	}
 	p.N = max(p.N, 1)
-	switch c.rand.IntN(20) {
-	case 0:
+	if c.rand.IntN(20) == 0 {
 		p.Age = 6 * time.Minute
-	case 1:
-		p.Subject = "bob"
 	}
 }
 
 // note writes down in the model what happened.
 func (c *campaign) note(m *model, p relay.Publication, put bool, at relay.Position, code relay.Code, key string) {
-	pr := m.producers[p.Producer]
+	pr := m.producers[modelID{p.Subject, p.Producer}]
 	if put {
 		if m.head = c.head(m); !m.exists {
 			m.exists = true
 		}
 		if !p.Void {
-			size := uint64(len(p.Body) + 2 + len(p.Subject) + 1 + 6 - 1)
+			size := uint64(len(p.Body) + 1 + 5) // with the time
+			if p.Subject != "" {
+				size += uint64(2 + len(p.Subject))
+			}
 			m.put(modelMessage{at: at, payload: string(p.Body), key: key, size: size, time: c.now})
 		}
 		if p.N > 0 && pr == nil {
-			pr = &modelProducer{subject: p.Subject, epoch: m.head.Epoch}
-			m.producers[p.Producer] = pr
+			pr = &modelProducer{epoch: m.head.Epoch}
+			m.producers[modelID{p.Subject, p.Producer}] = pr
 		}
 		if p.N > 0 {
 			pr.numbers = append(pr.numbers, modelNumber{at, string(p.Body)})

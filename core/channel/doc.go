@@ -20,11 +20,13 @@
 //	11 channel 0 position               a message
 //	12 channel 0 position               this message is the newest of its key
 //	13 channel 0 key                    the position of a key's newest message
-//	14 channel 0 producer(16)           a producer, with its last numbers, up to sixteen
-//	15 channel 0 producer(16) chunk(8)  sixteen earlier numbers: 16 chunk + 1 and on
+//	14 channel 0 producer(16) subject   a subject's producer, with its last numbers, up to sixteen
+//	15 channel 0 producer(16) chunk(8) subject
+//	                                    sixteen earlier numbers: 16 chunk + 1 and on
 //	20 subject                          bytes of its producers
 //	21 time(8) channel                  Due has to look at the channel then
-//	22 time(8) channel 0 producer(16)   Expire has to look at the producer then
+//	22 time(8) channel 0 producer(16) subject
+//	                                    Expire has to look at the producer then
 //
 // # Values
 //
@@ -42,7 +44,7 @@
 //	11  a wire.Message, as it is delivered
 //	12  nothing
 //	13  position
-//	14  epoch, last number, used, time in 22, subject, numbers
+//	14  epoch, last number, used, time in 22, numbers
 //	15  numbers
 //	20  bytes
 //	21  nothing

@@ -107,8 +107,9 @@ func (s *shard) head(h *head, exists bool) relay.Position {
 	return relay.Position{Epoch: s.floor + 1} // above h's: broken <= floor
 }
 
-// Limits bound the memory of producers, in bytes as the machine counts them: 320 for each, and
-// 320 more for every full sixteen numbers of its window.
+// Limits bound the memory of producers, in bytes as the machine counts them: 512 for each, and
+// 448 more for every full sixteen numbers of its window; both and the length of channel and
+// subject for each key that has them.
 type Limits struct {
 	Subject uint64 // of one subject; 0: 64 MiB
 	Channel uint64 // of one channel; 0: 64 MiB

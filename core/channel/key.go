@@ -1,6 +1,7 @@
 package channel
 
 import (
+	"bytes"
 	"encoding/binary"
 
 	"github.com/meridian-relay/meridian/relay"
@@ -17,11 +18,11 @@ const (
 	kindMessage  = 0x11 // channel, 0, position
 	kindNewest   = 0x12 // channel, 0, position
 	kindKey      = 0x13 // channel, 0, key
-	kindProducer = 0x14 // channel, 0, producer
-	kindWindow   = 0x15 // channel, 0, producer, chunk
+	kindProducer = 0x14 // channel, 0, producer, subject
+	kindWindow   = 0x15 // channel, 0, producer, chunk, subject
 	kindSubject  = 0x20 // subject
 	kindDue      = 0x21 // time, channel
-	kindExpiry   = 0x22 // time, channel, 0, producer
+	kindExpiry   = 0x22 // time, channel, 0, producer, subject
 )
 
 const positionLen = 16
@@ -61,15 +62,19 @@ func appendKeyKey(b []byte, ch relay.Channel, key []byte) []byte {
 	return append(b, key...)
 }
 
-func appendProducerKey(b []byte, ch relay.Channel, p relay.Producer) []byte {
-	b = append(appendName(b, kindProducer, ch), 0)
-	return append(b, p[:]...)
+// A subject stands last, after numbers of fixed length: it may have any bytes, 0 among them.
+
+func appendProducerKey(b []byte, id producerID) []byte {
+	b = append(appendName(b, kindProducer, id.channel), 0)
+	b = append(b, id.id[:]...)
+	return append(b, id.subject...)
 }
 
-func appendWindowKey(b []byte, ch relay.Channel, p relay.Producer, chunk uint64) []byte {
-	b = append(appendName(b, kindWindow, ch), 0)
-	b = append(b, p[:]...)
-	return binary.BigEndian.AppendUint64(b, chunk)
+func appendWindowKey(b []byte, id producerID, chunk uint64) []byte {
+	b = append(appendName(b, kindWindow, id.channel), 0)
+	b = append(b, id.id[:]...)
+	b = binary.BigEndian.AppendUint64(b, chunk)
+	return append(b, id.subject...)
 }
 
 func appendDueKey(b []byte, at uint64, ch relay.Channel) []byte {
@@ -77,10 +82,21 @@ func appendDueKey(b []byte, at uint64, ch relay.Channel) []byte {
 	return append(b, ch...)
 }
 
-func appendExpiryKey(b []byte, at uint64, ch relay.Channel, p relay.Producer) []byte {
+func appendExpiryKey(b []byte, at uint64, id producerID) []byte {
 	b = binary.BigEndian.AppendUint64(append(b, kindExpiry), at)
-	b = append(append(b, ch...), 0)
-	return append(b, p[:]...)
+	b = append(append(b, id.channel...), 0)
+	b = append(b, id.id[:]...)
+	return append(b, id.subject...)
+}
+
+// expiryKey reads what appendExpiryKey wrote. A channel has no 0.
+func expiryKey(key []byte) (at uint64, id producerID) {
+	at, key = binary.BigEndian.Uint64(key[1:]), key[9:]
+	end := bytes.IndexByte(key, 0)
+	id.channel, key = relay.Channel(key[:end]), key[end+1:]
+	n := copy(id.id[:], key)
+	id.subject = relay.Subject(key[n:])
+	return at, id
 }
 
 func appendElseKey(b []byte, ns relay.Namespace, slot relay.Slot) []byte {

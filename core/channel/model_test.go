@@ -18,7 +18,7 @@ type model struct {
 	cut      relay.Position
 	clean    relay.Position
 
-	producers map[relay.Producer]*modelProducer
+	producers map[modelID]*modelProducer
 }
 
 type modelMessage struct {
@@ -29,8 +29,12 @@ type modelMessage struct {
 	time    time.Time
 }
 
+type modelID struct {
+	subject  relay.Subject
+	producer relay.Producer
+}
+
 type modelProducer struct {
-	subject relay.Subject
 	epoch   relay.Epoch
 	used    time.Time
 	numbers []modelNumber // all, from 1
@@ -44,15 +48,15 @@ type modelNumber struct {
 // expect says how a publish by producer p has to end. Position and code only; a message that is
 // put gets the position next.
 func (m *model) expect(p relay.Publication, payload string, broken bool) (at relay.Position, code relay.Code, put bool) {
-	pr := m.producers[p.Producer]
+	pr := m.producers[modelID{p.Subject, p.Producer}]
 	switch {
 	case p.Producer.IsZero():
 		return at, relay.Done, true
-	case pr == nil && (p.N != 1 || p.Age > 5*time.Minute):
+	case pr == nil && p.Age > 5*time.Minute:
 		return at, relay.TooOld, false
+	case pr == nil && p.N != 1:
+		return at, relay.OutOfOrder, false
 	case pr == nil:
-	case pr.subject != p.Subject:
-		return at, relay.Forbidden, false
 	case p.N <= uint64(len(pr.numbers)):
 		n := pr.numbers[p.N-1]
 		switch {

@@ -16,12 +16,13 @@ const (
 	Window = 1024
 	// MaxAge is how long after its first attempt a publish is still applied.
 	MaxAge = 5 * time.Minute
-	// ProducerTTL is how long a producer is remembered after its last use. It exceeds MaxAge,
-	// so that number 1 of a producer that is not known, if young enough, was never applied.
+	// ProducerTTL is how long a producer is remembered after its last use. It exceeds MaxAge by
+	// more than the 30 s within which a publish is answered, so that no number of a producer
+	// that is not known, if young enough, was ever applied.
 	ProducerTTL = 10 * time.Minute
 )
 
-// What producers count in bytes: record, keys, index and the view's own overhead.
+// What producers count in bytes, beside their names: record, index and the view's overhead.
 const (
 	producerCost = 512
 	chunkCost    = 448
@@ -35,10 +36,19 @@ const chunkLen = 16
 // keptChunks are the full chunks that a producer keeps: a window.
 const keptChunks = Window / chunkLen
 
+// A producerID names a producer. The subject is part of it, so that nobody can take or touch
+// what another publishes under, though he knows or works out its sixteen bytes.
 type producerID struct {
 	channel relay.Channel
+	subject relay.Subject
 	id      relay.Producer
 }
+
+// cost is what the producer counts: its name stands in the keys of record and index.
+func (id *producerID) cost() int { return producerCost + 2*(len(id.channel)+len(id.subject)) }
+
+// chunkCost is what each of its full chunks counts.
+func (id *producerID) chunkCost() int { return chunkCost + len(id.channel) + len(id.subject) }
 
 // An entry is what became of a number.
 type entry struct {
@@ -48,14 +58,13 @@ type entry struct {
 
 // A producer is the record of a producer in a channel while a batch holds it.
 type producer struct {
-	subject relay.Subject
-	epoch   relay.Epoch // of its channel when it began; a later one closes it
-	last    uint64      // its last number
-	used    uint64      // time of last use, Unix ms
-	expiry  uint64      // where it stands in the index, Unix ms
-	tail    []entry     // the numbers of the last chunk, up to last
-	exists  bool
-	dirty   bool
+	epoch  relay.Epoch // of its channel when it began; a later one closes it
+	last   uint64      // its last number
+	used   uint64      // time of last use, Unix ms
+	expiry uint64      // where it stands in the index, Unix ms
+	tail   []entry     // the numbers of the last chunk, up to last
+	exists bool
+	dirty  bool
 }
 
 // A subject is how much its producers take.
@@ -69,13 +78,12 @@ func (p *producer) append(b []byte) []byte {
 	for _, v := range []uint64{uint64(p.epoch), p.last, p.used, p.expiry} {
 		b = putUint(b, v)
 	}
-	return appendEntries(putBytes(b, p.subject), p.tail)
+	return appendEntries(b, p.tail)
 }
 
 func (p *producer) decode(id producerID, b []byte) {
 	d := newDecoder(b)
 	p.epoch, p.last, p.used, p.expiry = relay.Epoch(d.uint()), d.uint(), d.uint(), d.uint()
-	p.subject = relay.Subject(d.bytes())
 	p.tail = decodeEntries(p.tail[:0], &d)
 	d.check("producer", id.channel)
 }
@@ -109,7 +117,7 @@ func (b *Batch) producer(id producerID) *producer {
 	if n := len(b.freeProducers); n > 0 {
 		p, b.freeProducers = b.freeProducers[n-1], b.freeProducers[:n-1]
 	}
-	if v, ok := b.v.Get(appendProducerKey(b.key[:0], id.channel, id.id)); ok {
+	if v, ok := b.v.Get(appendProducerKey(b.key[:0], id)); ok {
 		p.decode(id, v)
 		p.exists = true
 	}
@@ -133,15 +141,14 @@ func (b *Batch) subject(name relay.Subject) *subject {
 
 // publishOnce applies the next number of a producer, and answers earlier ones.
 func (b *Batch) publishOnce(s *state, p *relay.Publication) (relay.Position, relay.End) {
-	id := producerID{p.Channel, p.Producer}
+	id := producerID{p.Channel, p.Subject, p.Producer}
 	pr := b.producer(id)
 	if pr.exists {
 		if at, end, done := b.repeated(s, pr, id, p); done {
 			return at, end
 		}
-	} else if p.N != 1 || p.Age > MaxAge {
-		return relay.Position{}, relay.End{Code: relay.TooOld, Detail: fmt.Sprintf(
-			"number %d of a producer that is not known here: whether it was applied cannot be told", p.N)}
+	} else if end := unknownProducer(p); end.Code != relay.Done {
+		return relay.Position{}, end
 	}
 	e := entry{}
 	if !p.Void {
@@ -150,27 +157,39 @@ func (b *Batch) publishOnce(s *state, p *relay.Publication) (relay.Position, rel
 		}
 		e.digest = xxhash.Sum64(p.Body)
 	}
-	if end := b.room(s, pr, p.Subject); end.Code != relay.Done {
+	if end := b.room(s, pr, id); end.Code != relay.Done {
 		return relay.Position{}, end
 	}
 	if p.Void {
 		b.begin(s)
-		b.record(s, pr, id, p.Subject, e)
+		b.record(s, pr, id, e)
 		return relay.Position{}, relay.End{Code: relay.Voided}
 	}
 	at := b.put(s, p)
 	e.seq = at.Seq
-	b.record(s, pr, id, p.Subject, e)
+	b.record(s, pr, id, e)
 	return at, relay.End{}
+}
+
+// unknownProducer refuses what cannot begin a producer that has no entry. While its age is
+// allowed, the entry would still be there had the number been applied: so it was not, and
+// neither was number 1 if the producer is new.
+func unknownProducer(p *relay.Publication) relay.End {
+	switch {
+	case p.Age > MaxAge:
+		return relay.End{Code: relay.TooOld, Detail: fmt.Sprintf(
+			"number %d of a producer that is not known here: whether it was applied cannot be told", p.N)}
+	case p.N != 1:
+		return relay.End{Code: relay.OutOfOrder, Detail: fmt.Sprintf(
+			"number %d of a producer that is not known here: the next is 1", p.N)}
+	}
+	return relay.End{}
 }
 
 // repeated answers everything but the next number of a producer that is open.
 func (b *Batch) repeated(s *state, pr *producer, id producerID, p *relay.Publication) (at relay.Position, end relay.End, done bool) {
 	refuse := func(code relay.Code, format string, args ...any) (relay.Position, relay.End, bool) {
 		return relay.Position{}, relay.End{Code: code, Detail: fmt.Sprintf(format, args...)}, true
-	}
-	if pr.subject != p.Subject {
-		return refuse(relay.Forbidden, "the producer belongs to another subject")
 	}
 	if p.N <= pr.last {
 		e, ok := b.lookup(pr, id, p.N)
@@ -206,7 +225,7 @@ func (b *Batch) lookup(pr *producer, id producerID, n uint64) (entry, bool) {
 	if n > tail {
 		return pr.tail[n-tail-1], true
 	}
-	v, ok := b.v.Get(appendWindowKey(b.key[:0], id.channel, id.id, (n-1)/chunkLen))
+	v, ok := b.v.Get(appendWindowKey(b.key[:0], id, (n-1)/chunkLen))
 	if !ok {
 		return entry{}, false
 	}
@@ -217,19 +236,19 @@ func (b *Batch) lookup(pr *producer, id producerID, n uint64) (entry, bool) {
 }
 
 // room refuses what would take the tables of producers beyond their bounds.
-func (b *Batch) room(s *state, pr *producer, name relay.Subject) relay.End {
+func (b *Batch) room(s *state, pr *producer, id producerID) relay.End {
 	need := uint64(0)
 	switch {
 	case !pr.exists:
-		need = producerCost + uint64(len(name))
+		need = uint64(id.cost())
 	case len(pr.tail) == chunkLen && pr.last <= Window:
-		need = chunkCost
+		need = uint64(id.chunkCost())
 	default:
 		return relay.End{}
 	}
 	full := ""
 	switch l := b.shard.limits; {
-	case b.subject(name).bytes+need > l.Subject:
+	case b.subject(id.subject).bytes+need > l.Subject:
 		full = "this subject"
 	case s.tables+need > l.Channel:
 		full = "this channel"
@@ -252,21 +271,21 @@ func (b *Batch) count(s *state, name relay.Subject, delta int) {
 }
 
 // record notes what became of the producer's next number.
-func (b *Batch) record(s *state, pr *producer, id producerID, name relay.Subject, e entry) {
+func (b *Batch) record(s *state, pr *producer, id producerID, e entry) {
 	if !pr.exists {
-		*pr = producer{subject: name, epoch: s.at.Epoch, exists: true, tail: pr.tail[:0]}
+		*pr = producer{epoch: s.at.Epoch, exists: true, tail: pr.tail[:0]}
 		pr.expiry = b.shard.time + uint64(ProducerTTL.Milliseconds())
-		b.v.Set(appendExpiryKey(b.key[:0], pr.expiry, id.channel, id.id), []byte{recordVersion})
-		b.count(s, name, producerCost+len(name))
+		b.v.Set(appendExpiryKey(b.key[:0], pr.expiry, id), []byte{recordVersion})
+		b.count(s, id.subject, id.cost())
 	}
 	if len(pr.tail) == chunkLen {
 		chunk := (pr.last - 1) / chunkLen
-		b.v.Set(appendWindowKey(b.key[:0], id.channel, id.id, chunk),
+		b.v.Set(appendWindowKey(b.key[:0], id, chunk),
 			appendEntries(append(make([]byte, 0, 1+16*chunkLen), recordVersion), pr.tail))
 		if chunk >= keptChunks {
-			b.v.Delete(appendWindowKey(b.key[:0], id.channel, id.id, chunk-keptChunks))
+			b.v.Delete(appendWindowKey(b.key[:0], id, chunk-keptChunks))
 		} else {
-			b.count(s, name, chunkCost)
+			b.count(s, id.subject, id.chunkCost())
 		}
 		pr.tail = pr.tail[:0]
 	}
@@ -279,8 +298,8 @@ func (b *Batch) record(s *state, pr *producer, id producerID, name relay.Subject
 func (b *Batch) flushProducers() {
 	for id, p := range b.producers {
 		if p.dirty && p.exists {
-			b.v.Set(appendProducerKey(b.key[:0], id.channel, id.id),
-				p.append(make([]byte, 0, 48+len(p.subject)+16*len(p.tail))))
+			b.v.Set(appendProducerKey(b.key[:0], id),
+				p.append(make([]byte, 0, 48+16*len(p.tail))))
 			p.dirty = false
 		}
 	}
@@ -309,17 +328,15 @@ func (b *Batch) Expire(most int) int {
 		if len(list) == most {
 			break
 		}
-		tail := len(k) - len(relay.Producer{})
-		d := due{at: binary.BigEndian.Uint64(k[1:]), id: producerID{channel: relay.Channel(k[9 : tail-1])}}
-		copy(d.id.id[:], k[tail:])
-		list = append(list, d)
+		at, id := expiryKey(k)
+		list = append(list, due{at, id})
 	}
 	for _, d := range list {
-		b.v.Delete(appendExpiryKey(b.key[:0], d.at, d.id.channel, d.id.id))
+		b.v.Delete(appendExpiryKey(b.key[:0], d.at, d.id))
 		pr := b.producer(d.id)
 		if next := pr.used + uint64(ProducerTTL.Milliseconds()); next > b.shard.time {
 			pr.expiry, pr.dirty = next, true
-			b.v.Set(appendExpiryKey(b.key[:0], next, d.id.channel, d.id.id), []byte{recordVersion})
+			b.v.Set(appendExpiryKey(b.key[:0], next, d.id), []byte{recordVersion})
 			continue
 		}
 		b.forgetProducer(pr, d.id)
@@ -329,18 +346,18 @@ func (b *Batch) Expire(most int) int {
 
 func (b *Batch) forgetProducer(pr *producer, id producerID) {
 	s := b.load(id.channel)
-	b.v.Delete(appendProducerKey(b.key[:0], id.channel, id.id))
-	cost := producerCost + len(pr.subject)
+	b.v.Delete(appendProducerKey(b.key[:0], id))
+	cost := id.cost()
 	if pr.last > 0 {
 		// Full chunks before the tail, of which a window's worth was kept.
 		last := (pr.last - 1) / chunkLen
 		first := last - min(last, keptChunks)
 		for c := first; c < last; c++ {
-			b.v.Delete(appendWindowKey(b.key[:0], id.channel, id.id, c))
-			cost += chunkCost
+			b.v.Delete(appendWindowKey(b.key[:0], id, c))
+			cost += id.chunkCost()
 		}
 	}
-	b.count(s, pr.subject, -cost)
+	b.count(s, id.subject, -cost)
 	*pr = producer{tail: pr.tail[:0]}
 	b.reschedule(s, id.channel)
 }

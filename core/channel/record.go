@@ -37,17 +37,6 @@ func (d *decoder) position() relay.Position {
 	return relay.Position{Epoch: relay.Epoch(d.uint()), Seq: relay.Seq(d.uint())}
 }
 
-func (d *decoder) bytes() []byte {
-	n := d.uint()
-	if n > uint64(len(d.b)) {
-		d.bad, d.b = true, nil
-		return nil
-	}
-	v := d.b[:n]
-	d.b = d.b[n:]
-	return v
-}
-
 // check panics if the record is damaged: a view is the machine's own, so this is a fault of the
 // store, and going on would damage more.
 func (d *decoder) check(what string, key any) {
@@ -62,8 +51,3 @@ func putPosition(b []byte, p relay.Position) []byte {
 }
 
 func putUint(b []byte, v uint64) []byte { return binary.AppendUvarint(b, v) }
-
-func putBytes[S ~string | ~[]byte](b []byte, v S) []byte {
-	b = binary.AppendUvarint(b, uint64(len(v)))
-	return append(b, v...)
-}

@@ -13,7 +13,7 @@ import (
 // record again, or with the panic that says which record is damaged.
 func FuzzRecords(f *testing.F) {
 	h := head{at: relay.Position{Epoch: 2, Seq: 3}, closed: []closedEpoch{{1, 9}}}
-	pr := producer{subject: "alice", epoch: 1, last: 2, tail: []entry{{1, 2}, {0, 0}}}
+	pr := producer{epoch: 1, last: 2, tail: []entry{{1, 2}, {0, 0}}}
 	policy := Policy{}.filled()
 	sh := shard{floor: 7, limits: Limits{}.filled()}
 	f.Add(h.append(nil))

@@ -145,7 +145,10 @@ func testWindow(t *testing.T, u relay.Upstream, ch relay.Channel) {
 
 func testNumbers(t *testing.T, u relay.Upstream, ch relay.Channel) {
 	p := producer()
-	want(t, u, numbered(ch, p, 2, "x"), relay.TooOld)
+	want(t, u, numbered(ch, p, 2, "x"), relay.OutOfOrder) // it was not applied, surely
+	old := numbered(ch, p, 2, "x")
+	old.Age = 6 * time.Minute
+	want(t, u, old, relay.TooOld)
 	want(t, u, numbered(ch, p, 1, "a"), relay.Done)
 	want(t, u, numbered(ch, p, 3, "c"), relay.OutOfOrder)
 	want(t, u, numbered(ch, p, 1, "other"), relay.Conflict)
@@ -186,13 +189,26 @@ func testAge(t *testing.T, u relay.Upstream, ch relay.Channel) {
 	want(t, u, numbered(ch, p, 2, "b"), relay.Done)
 }
 
+// Who knows another's producer, or works out the one of an id, can neither take it nor learn
+// or change what became of its numbers.
 func testProducerBound(t *testing.T, u relay.Upstream, ch relay.Channel) {
 	p := producer()
-	want(t, u, numbered(ch, p, 1, "a"), relay.Done)
-	for n := range uint64(2) {
-		other := numbered(ch, p, n+1, "a")
-		other.Subject = "mallory"
-		want(t, u, other, relay.Forbidden)
+	by := func(subject relay.Subject, n uint64, payload string) relay.Publication {
+		q := numbered(ch, p, n, payload)
+		q.Subject = subject
+		return q
 	}
+	squatted := want(t, u, by("mallory", 1, "a"), relay.Done)
+	first := want(t, u, numbered(ch, p, 1, "a"), relay.Done)
+	if first.At != squatted.At.Next() {
+		t.Fatalf("published at %v, after another subject's at %v", first.At, squatted.At)
+	}
+	want(t, u, by("mallory", 2, "c"), relay.Done)
 	want(t, u, numbered(ch, p, 2, "b"), relay.Done)
+	if o := want(t, u, by("mallory", 1, "a"), relay.Done); o.At != squatted.At {
+		t.Fatalf("repeated at %v, was %v", o.At, squatted.At)
+	}
+	if o := want(t, u, numbered(ch, p, 1, "a"), relay.Done); o.At != first.At {
+		t.Fatalf("repeated at %v, was %v", o.At, first.At)
+	}
 }
