@@ -188,18 +188,19 @@ func (w *world) token(subject string, capabilities map[string][]string) string {
 func (w *world) connect(carrier relay.Carrier, tok string) (*link.Link, error) {
 	ctx, cancel := context.WithTimeout(w.t.Context(), 10*time.Second)
 	defer cancel()
-	var s relay.Session
-	var err error
-	switch carrier {
-	case relay.WebSocket:
-		s, err = w.dialer.WebSocket(ctx, "wss://"+w.addr+transport.SessionPath)
-	default:
-		s, err = w.dialer.WebTransport(ctx, "https://"+w.addr+transport.SessionPath)
-	}
+	s, err := w.session(ctx, carrier)
 	if err != nil {
 		return nil, fmt.Errorf("dial: %w", err)
 	}
 	return link.Connect(ctx, link.Config{Session: s, Token: tok, Agent: "test"})
+}
+
+// session opens one and says nothing.
+func (w *world) session(ctx context.Context, carrier relay.Carrier) (relay.Session, error) {
+	if carrier == relay.WebSocket {
+		return w.dialer.WebSocket(ctx, "wss://"+w.addr+transport.SessionPath)
+	}
+	return w.dialer.WebTransport(ctx, "https://"+w.addr+transport.SessionPath)
 }
 
 func (w *world) mustConnect(carrier relay.Carrier, tok string) *link.Link {
