@@ -161,7 +161,7 @@ func (o *outbox) idle() bool { return len(o.letters) == 0 }
 
 // wakeAt returns when next is worth a call without a further event; zero: never.
 func (o *outbox) wakeAt() time.Time {
-	if o.spent || o.recovering && o.flight > 0 || o.cursor == len(o.letters) {
+	if o.spent || o.recovering && o.flight > 0 || o.cursor == len(o.letters) || o.cursor >= window {
 		return time.Time{}
 	}
 	return o.notBefore

@@ -241,6 +241,24 @@ func TestOutboxKeepsToTheWindow(t *testing.T) {
 	}
 }
 
+// A full window waits for answers, not for a time that is over: the courier would spin.
+func TestOutboxFullWindowAsksForNoWake(t *testing.T) {
+	b := newBench(t)
+	l := b.push(window + 10)
+	b.send()
+	b.answer(l[0], 0, relay.Busy)
+	for _, o := range l[1:window] {
+		b.answer(o, 0, relay.OutOfOrder)
+	}
+	b.now = b.now.Add(time.Minute)
+	if n := len(b.send()); n != window {
+		t.Fatalf("%d in flight; want %d", n, window)
+	}
+	if at := b.o.wakeAt(); !at.IsZero() {
+		t.Errorf("wakes %v from now, though only an answer helps", at.Sub(b.now))
+	}
+}
+
 func TestOutboxCancel(t *testing.T) {
 	b := newBench(t)
 	l := b.push(1)
