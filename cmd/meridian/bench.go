@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"time"
@@ -47,12 +48,13 @@ The exit code is 1 where a figure misses its bound.`,
 			return fmt.Errorf("find this program: %w", err)
 		}
 		c.Command = []string{program, "bench", "child"}
-		c.Rows = args
-		if len(args) == 0 {
-			c.Rows = []string{name}
-		}
+		c.Group, c.Rows = name, args
 		c.Window, c.JSON, c.Out, c.Progress = uint64(window), *output == jsonOut, a.out, a.err
-		return bench.Run(cmd.Context(), c)
+		err = bench.Run(cmd.Context(), c)
+		if errors.Is(err, bench.ErrAsked) {
+			return usageError{err}
+		}
+		return err
 	}
 	return cmd
 }

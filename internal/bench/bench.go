@@ -18,6 +18,8 @@ type Config struct {
 	Command []string
 	// Rows are names of rows or of groups (fanout, idle). Empty: all.
 	Rows []string
+	// Group, if not empty, is the only one of which rows run.
+	Group string
 	// Pairs is how many times subject and base run, in turn. 0: 5.
 	Pairs int
 	// For is the length of one run. 0: 20 s.
@@ -41,6 +43,9 @@ type Config struct {
 
 // ErrMissed is returned by Run when a figure does not reach its bound.
 var ErrMissed = errors.New("bench: a figure was missed")
+
+// ErrAsked is wrapped by Run where it was asked for what does not exist.
+var ErrAsked = errors.New("bench")
 
 // bench is one Run.
 type bench struct {
@@ -73,9 +78,9 @@ func Run(ctx context.Context, cfg Config) error {
 	}
 	flows, ok := map[string][]bool{"": {false}, "off": {false}, "on": {true}, "both": {false, true}}[cfg.Flow]
 	if !ok {
-		return fmt.Errorf("bench: flow control %q; write off, on or both", cfg.Flow)
+		return fmt.Errorf("%w: flow control %q; write off, on or both", ErrAsked, cfg.Flow)
 	}
-	chosen, err := choose(cfg.Rows)
+	chosen, err := choose(cfg.Rows, cfg.Group)
 	if err != nil {
 		return err
 	}

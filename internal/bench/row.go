@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -98,9 +99,12 @@ func fanout(name string, t trial, bounds ...bound) row {
 	return r
 }
 
-// choose returns the rows of these names or groups, all for none.
-func choose(names []string) ([]row, error) {
+// choose returns the rows of these names or groups, all for none; with a group, of that alone.
+func choose(names []string, group string) ([]row, error) {
 	all := rows()
+	if group != "" {
+		all = slices.DeleteFunc(all, func(r row) bool { return r.group != group })
+	}
 	if len(names) == 0 {
 		return all, nil
 	}
@@ -118,7 +122,7 @@ func choose(names []string) ([]row, error) {
 				known = append(known, r.name)
 			}
 			slices.Sort(known)
-			return nil, fmt.Errorf("bench: row %q; rows: %s; groups: fanout, idle", n, strings.Join(known, ", "))
+			return nil, fmt.Errorf("%w: %s has no row %q; rows: %s", ErrAsked, cmp.Or(group, "bench"), n, strings.Join(known, ", "))
 		}
 	}
 	return list, nil
