@@ -13,11 +13,11 @@ cannot be used, files that cannot be read. Nothing is started.`,
 	}
 	s := newSettings(cmd)
 	cmd.RunE = func(*cobra.Command, []string) error {
-		c, _, err := s.loadEdge(a)
+		c, set, err := s.loadEdge(a)
 		if err != nil {
 			return err
 		}
-		if err := c.Check(); err != nil {
+		if err := check(&c, set); err != nil {
 			return err
 		}
 		if _, err := newMaterial(&c, newLog(a.err, c.Log)); err != nil {

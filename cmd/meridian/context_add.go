@@ -4,7 +4,9 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"net"
 	"net/url"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -31,7 +33,19 @@ func newContextAdd(a *app) *cobra.Command {
 				if err != nil {
 					return fmt.Errorf("read the token from standard input: %w", err)
 				}
-				x.Token = strings.TrimSpace(string(b))
+				if x.Token = strings.TrimSpace(string(b)); x.Token == "" {
+					return usagef("--token -: standard input has no token")
+				}
+			}
+			if x.CA != "" { // found again from any folder
+				if _, err := pool(x.CA); err != nil {
+					return fmt.Errorf("--ca: %w", err)
+				}
+				path, err := filepath.Abs(x.CA)
+				if err != nil {
+					return err
+				}
+				x.CA = path
 			}
 			contexts, err := a.contexts()
 			if err != nil {
@@ -60,7 +74,7 @@ func checkContext(x *config.Context) error {
 	if err := config.CheckContextName(x.Name); err != nil {
 		return usageError{err}
 	}
-	if err := checkURL(x.URL); err != nil {
+	if err := checkURL("--url", x.URL); err != nil {
 		return err
 	}
 	if x.Token != "" && x.TokenCommand != "" {
@@ -74,10 +88,16 @@ func checkContext(x *config.Context) error {
 	return nil
 }
 
-func checkURL(s string) error {
+// checkURL checks the URL of a relay; what names where it was given.
+func checkURL(what, s string) error {
 	u, err := url.Parse(s)
-	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" {
-		return usagef("--url %q: write https://HOST:PORT, or http://HOST:PORT on loopback", s)
+	switch {
+	case err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Hostname() == "":
+		return usagef("%s %q: write https://HOST:PORT, or http://HOST:PORT on loopback", what, s)
+	case u.User != nil || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "":
+		return usagef("%s %q: write only https://HOST:PORT; a token goes into a context, or MERIDIAN_TOKEN", what, u.Redacted())
+	case u.Scheme == "http" && u.Hostname() != "localhost" && !net.ParseIP(u.Hostname()).IsLoopback():
+		return usagef("%s %q: without TLS everyone on the way could read the token; write https:// (http:// is for loopback)", what, s)
 	}
 	return nil
 }

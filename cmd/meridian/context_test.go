@@ -34,6 +34,24 @@ func TestContexts(t *testing.T) {
 	}
 }
 
+// TestContextCA: a file of certificates is read when the context is made, and found from any folder.
+func TestContextCA(t *testing.T) {
+	s, ca := newShell(t), newAuthority(t)
+	s.fails(1, "--ca: open no-such.pem", "", "context", "add", "lab", "--url", "https://h", "--ca", "no-such.pem")
+	here, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	relative, err := filepath.Rel(here, ca.file("ca.pem"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.ok("", "context", "add", "lab", "--url", "https://h", "--ca", relative)
+	if got := s.ok("", "context", "show", "lab").out; !strings.Contains(got, ca.file("ca.pem")) {
+		t.Errorf("show: %q, want the path from the root", got)
+	}
+}
+
 // TestOverrides: flags and environment say more than the selected context.
 func TestOverrides(t *testing.T) {
 	s := newShell(t)

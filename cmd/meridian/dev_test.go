@@ -51,14 +51,16 @@ func TestDevIsReady(t *testing.T) {
 func TestDevEnds(t *testing.T) {
 	for name, tc := range map[string]struct {
 		args   []string
+		env    string
 		signal os.Signal
 	}{
-		"after --for": {args: []string{"--for", "300ms"}},
-		"by SIGTERM":  {signal: syscall.SIGTERM},
-		"by ^C":       {signal: syscall.SIGINT},
+		"by MERIDIAN_FOR": {env: "MERIDIAN_FOR=300ms"},
+		"after --for":     {args: []string{"--for", "300ms"}},
+		"by SIGTERM":      {signal: syscall.SIGTERM},
+		"by ^C":           {signal: syscall.SIGINT},
 	} {
 		t.Run(name, func(t *testing.T) {
-			dev, _ := newShell(t).dev(tc.args...)
+			dev, _ := newShell(t).with(tc.env).dev(tc.args...)
 			if tc.signal != nil {
 				dev.signal(tc.signal)
 			}
@@ -90,7 +92,7 @@ func TestDevSaysWhoIsInTheWay(t *testing.T) {
 	s := newShell(t)
 	_, r := s.dev()
 	s.fails(1, "another process has it", "", "dev", "--listen", strings.TrimPrefix(r.URL, "https://"), "--http", "", "--ops", "")
-	s.fails(1, "is not on loopback", "", "dev", "--listen", "0.0.0.0:0")
+	s.fails(2, "is not on loopback", "", "dev", "--listen", "0.0.0.0:0")
 	s.fails(2, `"soon" is not a time`, "", "dev", "--for", "soon")
 }
 

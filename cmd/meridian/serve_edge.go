@@ -43,7 +43,7 @@ token keys and limits anew.`,
 		if err != nil {
 			return err
 		}
-		if err := c.Check(); err != nil {
+		if err := check(&c, set); err != nil {
 			return err
 		}
 		return a.serveEdge(cmd.Context(), c, set, s)

@@ -73,10 +73,20 @@ func (s *settings) load(a *app, c checker) error {
 	if err != nil {
 		return err
 	}
-	if _, err := config.Load(c, src); err != nil {
+	set, err := config.Load(c, src)
+	if err != nil {
 		return blame(err)
 	}
-	return c.Check()
+	return check(c, set)
+}
+
+// check makes what is wrong with flags alone an error of usage.
+func check(c checker, set *config.Settings) error {
+	err := c.Check()
+	if err != nil && set.OfFlags(err) {
+		return usageError{err}
+	}
+	return err
 }
 
 // blame makes faults of flags alone an error of usage.
@@ -116,7 +126,7 @@ func policies(all map[string]config.Namespace) (map[relay.Namespace]channel.Poli
 func edgeLimits(l config.Limits) edge.Limits {
 	scope := func(s config.Scope) edge.Scope {
 		return edge.Scope{
-			Sessions: s.Sessions, Subscriptions: s.Subscriptions,
+			Sessions: s.Sessions, Subscriptions: s.Subscriptions, Subscribes: s.SubscribesPerSecond,
 			Publishes: s.PublishesPerSecond, Bytes: float64(s.BytesPerSecond),
 		}
 	}

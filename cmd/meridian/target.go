@@ -32,23 +32,34 @@ func (a *app) targetFlags(cmd *cobra.Command) {
 	f.StringVar(&a.url, "url", "", "where the relay is, instead of what the context says; default: MERIDIAN_URL")
 }
 
+// otherURL is where the relay is, if not where the context says.
+func (a *app) otherURL() string { return cmp.Or(a.url, a.getenv("URL")) }
+
+// urlFlag names the flag if it was given.
+func (a *app) urlFlag() string {
+	if a.url == "" {
+		return ""
+	}
+	return "--url"
+}
+
 // target is where to connect and as whom: the context, with what flags and environment change.
 func (a *app) target() (*config.Context, error) {
 	name := cmp.Or(a.context, a.getenv("CONTEXT"))
-	url := cmp.Or(a.url, a.getenv("URL"))
+	url := a.otherURL()
 	contexts, err := a.contexts()
 	if err != nil {
 		return nil, err
 	}
 	x, err := contexts.Get(name)
-	if name == "" && url != "" && errors.Is(err, config.ErrNoContext) {
+	if name == "" && url != "" && (errors.Is(err, config.ErrNoContext) || errors.Is(err, config.ErrNoneSelected)) {
 		x, err = &config.Context{}, nil // the URL is enough
 	}
 	if err != nil {
 		return nil, err
 	}
 	if url != "" {
-		if err := checkURL(url); err != nil {
+		if err := checkURL(cmp.Or(a.urlFlag(), config.EnvPrefix+"URL"), url); err != nil {
 			return nil, err
 		}
 		x.URL = url
@@ -67,7 +78,8 @@ func (a *app) dial(ctx context.Context, agent string) (*client.Client, error) {
 	}
 	cfg := client.Config{Token: x.Token, Agent: "meridian " + agent + "/" + version}
 	patience := connectWithin
-	if x.Name == devContext {
+	local := x.Name == devContext && a.otherURL() == ""
+	if local {
 		patience = devWithin
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("no session within %v", patience))
@@ -98,7 +110,7 @@ func (a *app) dial(ctx context.Context, agent string) (*client.Client, error) {
 		cfg.TLS = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
 	}
 	c, err := client.Dial(ctx, x.URL, cfg)
-	if err != nil && x.Name == devContext && ctx.Err() != nil {
+	if err != nil && local && ctx.Err() != nil {
 		err = fmt.Errorf("%w\nis `meridian dev` running?", err)
 	}
 	return c, err

@@ -60,5 +60,5 @@ func TestTokenWithKey(t *testing.T) {
 		t.Errorf("claims %+v", claims)
 	}
 	s.fails(1, "no-such.pem", "", "token", "--key", "no-such.pem", "--issuer", "x", "--allow", "chat:*=subscribe")
-	s.fails(1, "no such context is selected", "", "token")
+	s.fails(1, "no context is selected", "", "token")
 }

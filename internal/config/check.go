@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"net/netip"
 	"net/url"
@@ -16,7 +17,26 @@ import (
 type checks struct{ faults []error }
 
 func (c *checks) fail(key, format string, args ...any) {
-	c.faults = append(c.faults, fmt.Errorf("%s: %s", key, fmt.Sprintf(format, args...)))
+	c.faults = append(c.faults, &fault{key, fmt.Sprintf(format, args...)})
+}
+
+// A fault is what is wrong with one setting.
+type fault struct{ key, text string }
+
+func (f *fault) Error() string { return f.key + ": " + f.text }
+
+// OfFlags reports whether err, from Check, is about settings that flags gave, and nothing else.
+func (s *Settings) OfFlags(err error) bool {
+	list, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		return false
+	}
+	for _, err := range list.Unwrap() {
+		if f, ok := err.(*fault); !ok || s.origin(f.key) != flagOrigin {
+			return false
+		}
+	}
+	return true
 }
 
 // Check reports everything that is wrong with e, with what it names on this machine included:
@@ -128,6 +148,7 @@ func namespaceName(s string) bool {
 
 func (c *checks) limits(l Limits) {
 	c.payload("limits.payload", l.Payload)
+	c.limit("limits.sessions", float64(l.Sessions))
 	for name, scope := range map[string]Scope{"session": l.Session, "subject": l.Subject, "address": l.Address} {
 		key := "limits." + name
 		for _, n := range []struct {
@@ -135,12 +156,17 @@ func (c *checks) limits(l Limits) {
 			value float64
 		}{
 			{"sessions", float64(scope.Sessions)}, {"subscriptions", float64(scope.Subscriptions)},
+			{"subscribes_per_second", scope.SubscribesPerSecond},
 			{"publishes_per_second", scope.PublishesPerSecond}, {"bytes_per_second", float64(scope.BytesPerSecond)},
 		} {
-			if n.value < 0 && n.value != -1 {
-				c.fail(key+"."+n.key, "%v is less than none; -1 is no limit", n.value)
-			}
+			c.limit(key+"."+n.key, n.value)
 		}
+	}
+}
+
+func (c *checks) limit(key string, n float64) {
+	if math.IsNaN(n) || math.IsInf(n, 0) || n < 0 && n != -1 {
+		c.fail(key, "%v is no limit; write a number above 0, or -1 for none", n)
 	}
 }
 

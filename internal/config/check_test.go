@@ -1,6 +1,7 @@
 package config
 
 import (
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -47,7 +48,9 @@ func TestEdgeCheck(t *testing.T) {
 		"no namespaces": {func(e *Edge) { e.Namespaces = nil }, "namespaces: there are none"},
 		"bad namespace": {func(e *Edge) { e.Namespaces["Chat"] = Namespace{Age: 1} }, "namespaces.Chat: a namespace's name is"},
 		"payload":       {func(e *Edge) { e.Limits.Payload = 2 << 20 }, "limits.payload: 2MiB is more than 1MiB"},
-		"below none":    {func(e *Edge) { e.Limits.Subject.Sessions = -5 }, "limits.subject.sessions: -5 is less than none; -1 is no limit"},
+		"below none":    {func(e *Edge) { e.Limits.Subject.Sessions = -5 }, "limits.subject.sessions: -5 is no limit; write a number above 0, or -1 for none"},
+		"sessions":      {func(e *Edge) { e.Limits.Sessions = -2 }, "limits.sessions: -2 is no limit"},
+		"not a rate":    {func(e *Edge) { e.Limits.Session.SubscribesPerSecond = math.NaN() }, "limits.session.subscribes_per_second: NaN is no limit"},
 		"no nodes":      {func(e *Edge) { nodes(e); e.Upstream.Nodes = nil }, "upstream.nodes: is empty"},
 		"node port":     {func(e *Edge) { nodes(e); e.Upstream.Nodes[0] = "a:0" }, `upstream.nodes[0]: "a:0" has no port to connect to`},
 		"node ca":       {func(e *Edge) { nodes(e); e.Upstream.TLS.CA = "" }, "upstream.tls.ca: is empty"},

@@ -50,6 +50,9 @@ func OpenContexts(dir string) (*Contexts, error) {
 // ErrNoContext is wrapped where a context is wanted that does not exist.
 var ErrNoContext = errors.New("no such context")
 
+// ErrNoneSelected is returned where a context is wanted, not named, and none is selected.
+var ErrNoneSelected = errors.New("no context is selected; start `meridian dev`, or use `meridian context add` and `context select`, or --url")
+
 // ErrExists is wrapped where a context exists already.
 var ErrExists = errors.New("context exists")
 
@@ -77,7 +80,7 @@ func (c *Contexts) Get(name string) (*Context, error) {
 			return nil, err
 		}
 		if selected == "" {
-			return nil, fmt.Errorf("%w is selected; start `meridian dev`, or use `meridian context add` or --url", ErrNoContext)
+			return nil, ErrNoneSelected
 		}
 		name = selected
 	}

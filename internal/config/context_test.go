@@ -16,7 +16,7 @@ func TestContexts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.Get(""); !errors.Is(err, ErrNoContext) {
+	if _, err := c.Get(""); !errors.Is(err, ErrNoneSelected) {
 		t.Errorf("none selected: %v", err)
 	}
 	want := Context{Name: "dev", URL: "https://127.0.0.1:4433", Token: "t", CertHashes: []string{"ab"}}

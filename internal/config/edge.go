@@ -57,7 +57,8 @@ type Issuer struct {
 	JWKS   string `key:"jwks"`   // its public keys: a file, or an https URL
 }
 
-// Limits bound what clients take. -1: no limit, but payload and unanswered always have one.
+// Limits bound what clients take. 0: the default; -1: no limit, but payload and unanswered always
+// have one.
 type Limits struct {
 	Payload    Bytes `key:"payload"`    // of one message; at most 1MiB
 	Unanswered Bytes `key:"unanswered"` // publishes without an answer, of one session
@@ -69,10 +70,12 @@ type Limits struct {
 
 // A Scope is what one session, subject or address may have.
 type Scope struct {
-	Sessions           int     `key:"sessions"` // without meaning for a session
-	Subscriptions      int     `key:"subscriptions"`
-	PublishesPerSecond float64 `key:"publishes_per_second"`
-	BytesPerSecond     Bytes   `key:"bytes_per_second"` // published
+	Sessions      int `key:"sessions"` // without meaning for a session
+	Subscriptions int `key:"subscriptions"`
+	// New subscriptions and pages of history; as many as Subscriptions may come at once.
+	SubscribesPerSecond float64 `key:"subscribes_per_second"`
+	PublishesPerSecond  float64 `key:"publishes_per_second"`
+	BytesPerSecond      Bytes   `key:"bytes_per_second"` // published
 }
 
 // Hub bounds the memory of recent messages.
@@ -135,9 +138,9 @@ func DefaultEdge() Edge {
 func DefaultLimits() Limits {
 	return Limits{
 		Payload: 64 << 10, Unanswered: 1 << 20, Sessions: 100_000,
-		Session: Scope{Subscriptions: 1000, PublishesPerSecond: 10_000, BytesPerSecond: 16 << 20},
-		Subject: Scope{Sessions: 10_000, Subscriptions: 100_000, PublishesPerSecond: 20_000, BytesPerSecond: 32 << 20},
-		Address: Scope{Sessions: 2000, Subscriptions: 200_000, PublishesPerSecond: 50_000, BytesPerSecond: 64 << 20},
+		Session: Scope{Subscriptions: 1000, SubscribesPerSecond: 100, PublishesPerSecond: 10_000, BytesPerSecond: 16 << 20},
+		Subject: Scope{Sessions: 10_000, Subscriptions: 100_000, SubscribesPerSecond: 5000, PublishesPerSecond: 20_000, BytesPerSecond: 32 << 20},
+		Address: Scope{Sessions: 2000, Subscriptions: 200_000, SubscribesPerSecond: 20_000, PublishesPerSecond: 50_000, BytesPerSecond: 64 << 20},
 	}
 }
 
@@ -155,7 +158,7 @@ type Dev struct {
 }
 
 // unlimited is for one machine, whose only user need not be protected from himself.
-var unlimited = Scope{Sessions: -1, Subscriptions: -1, PublishesPerSecond: -1, BytesPerSecond: -1}
+var unlimited = Scope{Sessions: -1, Subscriptions: -1, SubscribesPerSecond: -1, PublishesPerSecond: -1, BytesPerSecond: -1}
 
 // DefaultDev returns the defaults.
 func DefaultDev() Dev {

@@ -106,7 +106,8 @@ func (f *Faults) OfFlags() bool {
 	return true
 }
 
-// Environment names of client commands, which are no settings of a server.
+// Environment names of client commands and of tests, which are no settings of a server; but FOR is
+// one of dev.
 var clientNames = []string{"CONFIG_DIR", "CONTEXT", "URL", "TOKEN", "SEED", "FOR", "CONFIG"}
 
 // environment picks our variables: their values by key, and their names. One that no
@@ -126,14 +127,14 @@ func environment(environ []string, into reflect.Value) (values map[string]any, n
 	for _, entry := range environ {
 		name, value, _ := strings.Cut(entry, "=")
 		rest, ours := strings.CutPrefix(name, EnvPrefix)
-		if !ours || slices.Contains(clientNames, rest) {
+		if !ours {
 			continue
 		}
 		key, ok := keys[name]
 		switch {
 		case ok:
 			values[key], names[key] = value, name
-		case elsewhere[name] || serviceLink(rest):
+		case slices.Contains(clientNames, rest), elsewhere[name] || serviceLink(rest):
 		default:
 			fault := fmt.Sprintf("environment %s: no such setting", name)
 			if near := nearest(name, slices.Sorted(maps.Keys(keys))); near != "" {

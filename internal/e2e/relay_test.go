@@ -29,7 +29,8 @@ type relayProcess struct {
 func startRelay(t *testing.T, flags ...string) *relayProcess {
 	t.Helper()
 	r := &relayProcess{t: t, config: t.TempDir()}
-	args := append([]string{"dev", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--ops", "127.0.0.1:0"}, flags...)
+	args := append([]string{"dev", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--ops", "127.0.0.1:0",
+		"--for", "0s"}, flags...)
 	cmd := r.command(context.Background(), args...)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
