@@ -12,7 +12,7 @@ func newHistory(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "history CHANNEL",
 		Short: "Print the messages that a channel keeps",
-		Args:  cobra.ExactArgs(1),
+		Args:  needsOneChannel,
 	}
 	f := cmd.Flags()
 	f.StringVar(&from, "from", "start", "where to begin: start, last:N, since:10m, or EPOCH:SEQ (after that position)")
@@ -35,6 +35,7 @@ func newHistory(a *app) *cobra.Command {
 			return err
 		}
 		defer conn.Close(cmd.Context())
+		defer a.reportLosses(cmd.Context(), conn)()
 		p := newPrinter(a, *output, false, 0)
 		for m, err := range conn.History(cmd.Context(), relay.Channel(args[0]), start, limit) {
 			if err != nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"sync"
 	"time"
@@ -81,15 +82,45 @@ func (p *printer) event(e client.Event) error {
 // state prints the client's state.
 func (p *printer) state(s client.State) error {
 	e := event{Event: "state", State: string(s.Phase), Edge: s.Edge, Region: s.Region, Carrier: s.Carrier}
+	if s.Reason != nil {
+		e.Reason = s.Reason.Error()
+	}
+	return p.note(e, "%s", describe(s))
+}
+
+// describe is a state for a person.
+func describe(s client.State) string {
 	human := string(s.Phase)
 	if s.Phase == client.Connected {
 		human += fmt.Sprintf(" to edge %s over %s", s.Edge, s.Carrier)
 	}
 	if s.Reason != nil {
-		e.Reason = s.Reason.Error()
-		human += ": " + e.Reason
+		human += ": " + s.Reason.Error()
 	}
-	return p.note(e, "%s", human)
+	return human
+}
+
+// reportLosses says on stderr when the session is lost and when there is one again, until stop is
+// called: a command that waits says what for.
+func (a *app) reportLosses(ctx context.Context, conn *client.Client) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var group sync.WaitGroup
+	group.Go(func() {
+		lost := false
+		for s := range conn.States(ctx) {
+			if !lost && s.Phase != client.Reconnecting && s.Phase != client.Suspended {
+				continue
+			}
+			if fmt.Fprintln(a.err, describe(s)); !lost {
+				fmt.Fprintln(a.err, "it goes on where it was once connected; ^C gives up")
+			}
+			lost = s.Phase != client.Connected
+		}
+	})
+	return func() {
+		cancel()
+		group.Wait()
+	}
 }
 
 // note prints an event.

@@ -16,11 +16,15 @@ import (
 // drainWithin is the longest that pub waits for answers after it was interrupted.
 const drainWithin = 5 * time.Second
 
+// slowest is the least rate, a message in twelve days; the time between messages must be one.
+const slowest = 1e-6
+
 type pubOptions struct {
 	lines  bool
 	file   string
 	key    string
 	id     string
+	named  bool // an id was given
 	rate   float64
 	output *format
 }
@@ -37,7 +41,7 @@ one for each line.`,
 		Example: `  meridian pub demo:greetings hello
   seq 1 100000 | meridian pub demo:numbers --lines
   meridian pub demo:orders --file order.json --id order-4711`,
-		Args: cobra.MinimumNArgs(1),
+		Args: needsChannel,
 	}
 	f := cmd.Flags()
 	f.BoolVar(&o.lines, "lines", false, "each line of the input is a message")
@@ -49,6 +53,7 @@ one for each line.`,
 	a.targetFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		channel, payloads := relay.Channel(args[0]), args[1:]
+		o.named = cmd.Flags().Changed("id")
 		if err := o.check(channel, payloads); err != nil {
 			return err
 		}
@@ -71,8 +76,11 @@ func (o *pubOptions) check(channel relay.Channel, payloads []string) error {
 		return usagef("payloads as arguments and --lines or --file: only one of them")
 	case o.id != "" && (o.lines || len(payloads) > 1):
 		return usagef("--id %q names one message, not several; publish them one by one, each with an id", o.id)
-	case o.rate < 0:
-		return usagef("--rate %v: write messages per second, above 0", o.rate)
+	case o.named && o.id == "":
+		// Most likely a variable that is not set: without an id a repeat would be a second message.
+		return usagef("--id is empty; write an id, or leave the flag out")
+	case o.rate != 0 && !(o.rate >= slowest):
+		return usagef("--rate %v: write messages per second, at least %v", o.rate, slowest)
 	}
 	return nil
 }
@@ -107,6 +115,7 @@ func (a *app) publish(ctx context.Context, channel relay.Channel, source source,
 	if err != nil {
 		return err
 	}
+	defer a.reportLosses(ctx, conn)()
 	acks := newAcks(a.out, *o.output, stop)
 	err = send(reading, conn, channel, payloads, acks, o)
 
@@ -116,6 +125,9 @@ func (a *app) publish(ctx context.Context, channel relay.Channel, source source,
 	closeErr := conn.Close(closing)
 	printed, ackErr := acks.close()
 	switch {
+	case closeErr != nil && ctx.Err() != nil:
+		return fmt.Errorf("interrupted: %d messages acknowledged; %d got no answer within %v: they may stand or not",
+			printed, acks.refused, drainWithin)
 	case closeErr != nil:
 		return fmt.Errorf("%d messages acknowledged; %w", printed, closeErr)
 	case ackErr != nil:

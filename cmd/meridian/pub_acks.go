@@ -27,6 +27,7 @@ type acks struct {
 
 	// Owned by run, and by close once run has ended.
 	printed int
+	refused int   // answered with an error
 	beyond  int   // acknowledged after the first refusal: not printed, so that lines match the input
 	err     error // the first refusal, or why printing failed
 }
@@ -116,6 +117,9 @@ func (a *acks) run() {
 }
 
 func (a *acks) print(k *ack) {
+	if k.err != nil {
+		a.refused++
+	}
 	switch {
 	case k.forgotten:
 		return

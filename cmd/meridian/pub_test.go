@@ -127,6 +127,33 @@ func TestPubInterrupted(t *testing.T) {
 	}
 }
 
+// TestPubSaysThatItWaits: who publishes while the relay is gone is told so, and ^C ends it with
+// what is known.
+func TestPubSaysThatItWaits(t *testing.T) {
+	s := newShell(t)
+	dev, _ := s.dev("--grace", "1ms")
+	pub := s.start("pub", "demo:a", "--lines")
+	if _, err := io.WriteString(pub.in, "first\n"); err != nil {
+		t.Fatal(err)
+	}
+	pub.line()
+	dev.signal(syscall.SIGTERM)
+	dev.wait()
+	pub.logs("reconnecting: ", 1)
+	pub.logs("^C gives up", 1)
+	if _, err := io.WriteString(pub.in, "second\n"); err != nil {
+		t.Fatal(err)
+	}
+	pub.logs("reconnecting: ", 2) // the line was read by then
+	pub.signal(syscall.SIGINT)
+	if code := pub.wait(); code != 1 {
+		t.Errorf("exit code %d, want 1", code)
+	}
+	if want := "interrupted: 1 messages acknowledged; 1 got no answer within 5s"; !strings.Contains(pub.stderr(), want) {
+		t.Errorf("stderr %q, want %q", pub.stderr(), want)
+	}
+}
+
 func TestPubID(t *testing.T) {
 	s := newShell(t)
 	s.dev()

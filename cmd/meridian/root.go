@@ -75,7 +75,36 @@ func newRoot(a *app) (root *cobra.Command, started *bool) {
 		newDev(a), newServe(a), newPub(a), newSub(a), newHistory(a),
 		newToken(a), newContext(a), newConfig(a), newBench(a), newVersion(a),
 	)
+	root.InitDefaultCompletionCmd()
+	root.InitDefaultHelpCmd()
+	for _, c := range root.Commands() {
+		switch c.Name() {
+		case "completion":
+			c.Args = cobra.NoArgs
+			c.RunE = func(cmd *cobra.Command, _ []string) error { return misused(a, cmd) }
+		case "help":
+			c.Args = func(_ *cobra.Command, topic []string) error {
+				_, _, err := root.Find(topic)
+				return err
+			}
+		}
+	}
 	return root, started
+}
+
+// needsChannel and needsOneChannel are the arguments of commands about channels.
+func needsChannel(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return usagef("%s: which channel? write namespace:name, such as demo:greetings", cmd.CommandPath())
+	}
+	return nil
+}
+
+func needsOneChannel(cmd *cobra.Command, args []string) error {
+	if len(args) > 1 {
+		return usagef("%s: %d channels; write one", cmd.CommandPath(), len(args))
+	}
+	return needsChannel(cmd, args)
 }
 
 // group returns a command that only holds others.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/spf13/cobra"
@@ -34,7 +35,7 @@ several; what else happens goes to standard error. As JSON, each message is a li
 event.`,
 		Example: `  meridian sub demo:numbers --from start --count 100000 -o json
   meridian sub demo:numbers --from 1767225600000:4711`,
-		Args: cobra.MinimumNArgs(1),
+		Args: needsChannel,
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.from, "from", "live", fromHelp)
@@ -47,6 +48,11 @@ event.`,
 		options, err := o.client(args)
 		if err != nil {
 			return err
+		}
+		for _, channel := range args {
+			if strings.HasSuffix(channel, "*") {
+				fmt.Fprintf(a.err, "%q is one channel, of exactly that name; patterns are for tokens\n", channel)
+			}
 		}
 		return a.subscribe(cmd.Context(), args, options, &o)
 	}
