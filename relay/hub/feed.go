@@ -271,6 +271,15 @@ func (f *feed) take(w *worker, s *source, frames []relay.Frame) bool {
 			o = next
 		}
 	}
+	if end != nil && !f.known {
+		for i := range f.bell.lists {
+			for o := f.bell.lists[i].head; o != nil; {
+				next := o.next
+				o.refuse(end, w.now)
+				o = next
+			}
+		}
+	}
 	switch {
 	case end == nil:
 	case final(end):
@@ -333,11 +342,12 @@ func (w *worker) shut(f *feed) {
 	w.h.slots.give(&w.h.runq)
 }
 
-// slots are the feeds that the process may still open; topics that found none wait in order.
+// slots are the feeds that the process may still open; topics that found none wait in order. A
+// topic that is offered one passes it on unless it took it: it may need none any more.
 type slots struct {
 	mu    sync.Mutex
 	free  int
-	queue []*topic
+	queue []*topic // those that have slotted set
 }
 
 // take takes a slot for t, or has t scheduled when one is free.
@@ -348,7 +358,8 @@ func (s *slots) take(t *topic) bool {
 		s.free--
 		return true
 	}
-	if !slices.Contains(s.queue, t) {
+	if !t.slotted {
+		t.slotted = true
 		s.queue = append(s.queue, t)
 	}
 	return false
@@ -365,10 +376,21 @@ func (s *slots) none() bool {
 func (s *slots) give(q *runq) {
 	s.mu.Lock()
 	s.free++
+	s.mu.Unlock()
+	s.offer(q)
+}
+
+// offer has the first that waits scheduled, if there is a slot for it.
+func (s *slots) offer(q *runq) {
+	s.mu.Lock()
 	var t *topic
-	if len(s.queue) > 0 {
-		t = s.queue[0]
-		s.queue = slices.Delete(s.queue, 0, 1)
+	if s.free > 0 && len(s.queue) > 0 {
+		t, s.queue[0] = s.queue[0], nil
+		if s.queue = s.queue[1:]; len(s.queue) == 0 {
+			s.queue = nil // keeps no array alive
+		}
+		t.slotted = false
+		t.offered.Store(true)
 	}
 	s.mu.Unlock()
 	if t != nil {

@@ -106,7 +106,7 @@ func (h *Hub) Subscribe(r relay.SubscribeRequest, wake func()) relay.Subscriptio
 	}
 	s := &subscription{wake: wake, latest: r.Mode == relay.Latest}
 	if r.Barrier || r.From.Kind != relay.StartLive {
-		s.extra = &extra{from: r.From, barrier: r.Barrier}
+		s.extra = &extra{from: r.From, barrier: r.Barrier, since: time.Now()}
 	}
 	if end := h.join(r.Channel, s); end != nil {
 		h.refuse(s, *end)

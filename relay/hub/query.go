@@ -74,11 +74,14 @@ func (q *query) take(w *worker, s *source, frames []relay.Frame) bool {
 		}
 		t.mu.Unlock()
 	case relay.KindEnd:
-		t.asking.ended(w.now, f.End)
+		end := *f.End
+		t.asking.ended(w.now, &end)
 		w.at(t.asking.at)
 		t.mu.Lock()
 		for q.asked.head != nil {
-			t.barrier.push(q.asked.head)
+			if s := q.asked.head; !s.refuse(&end, w.now) {
+				t.barrier.push(s)
+			}
 		}
 		t.mu.Unlock()
 	}

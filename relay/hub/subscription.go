@@ -42,6 +42,8 @@ type subscription struct {
 type extra struct {
 	from    relay.Start
 	barrier bool
+	since   time.Time      // when it was asked for
+	refused *relay.End     // instead of OK
 	limit   uint64         // messages left; 0: endless
 	stop    relay.Position // the head that OK named
 }
@@ -59,8 +61,11 @@ func (s *subscription) Next(dst []relay.Frame, maxBytes int) []relay.Frame {
 		return dst
 	}
 	if !s.started {
-		if t.end != nil {
+		switch {
+		case t.end != nil:
 			dst = s.finish(dst, t.end)
+		case s.extra != nil && s.extra.refused != nil:
+			dst = s.finish(dst, s.extra.refused)
 		}
 		return dst // still in the list it waits in
 	}
@@ -191,13 +196,27 @@ func (s *subscription) due() bool {
 	case s.okDue, t.end != nil, s.started && s.toldLost != t.lost():
 		return true
 	case !s.started:
-		return false
+		return s.extra != nil && s.extra.refused != nil
 	case s.place == inRing:
 		return s.id < t.ring.next
 	case s.place == onFeed:
 		f := s.feed
 		return s.id < f.ring.next || f.dead || f.done || f.end != nil || s.overlaps()
 	}
+	return true
+}
+
+// refuse ends s, which waits for an OK that only the upstream can give, if end is final or s has
+// waited for as long as an answer may take. It reports whether it did.
+func (s *subscription) refuse(end *relay.End, now time.Time) bool {
+	if s.started || !final(end) && now.Sub(s.extra.since) < relay.AnswerWithin {
+		return false
+	}
+	if s.place == onFeed {
+		s.leaveFeed()
+	}
+	s.extra.refused = end
+	s.t.bell.ring(s)
 	return true
 }
 

@@ -49,6 +49,9 @@ type topic struct {
 	alarm   time.Time
 	alarmAt int
 
+	slotted bool        // guarded by slots.mu: waits for a slot
+	offered atomic.Bool // a slot, which the next turn takes or passes on
+
 	used     atomic.Uint64 // when it was last used, by the budget's clock
 	placed   uint64        // guarded by budget.mu, as is enlisted
 	enlisted bool
@@ -80,6 +83,7 @@ func (w *worker) turn(t *topic) bool {
 		return true
 	}
 	if t.gone {
+		w.passOn(t)
 		return false
 	}
 	w.now, w.due = time.Now(), time.Time{}
@@ -89,6 +93,7 @@ func (w *worker) turn(t *topic) bool {
 		again = w.turnFeeds(t) || again
 		w.turnLinger(t)
 	}
+	w.passOn(t)
 	if w.h.budget.used.Load() > w.h.budget.limit {
 		w.h.reclaim()
 	}
@@ -96,6 +101,13 @@ func (w *worker) turn(t *topic) bool {
 		w.h.alarms.set(t, w.due)
 	}
 	return w.wake(t) || again
+}
+
+// passOn lets the next have the slot that t was offered; if t took it there may be another.
+func (w *worker) passOn(t *topic) {
+	if t.offered.Swap(false) {
+		w.h.slots.offer(&w.h.runq)
+	}
 }
 
 // at asks for a turn at the time given.
