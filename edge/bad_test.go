@@ -100,7 +100,7 @@ func mustPing(t *testing.T, l *link.Link) {
 // Subscriptions that never grant credit, some of a session's or all, hold up nobody: not the
 // others of their session, nor its calls, nor other sessions. Nothing is lost to them.
 func TestNoCredit(t *testing.T) {
-	const subscriptions, messages = 200, 60
+	const subscriptions, messages = 200, 30
 	for _, carrier := range carriers {
 		for _, stuck := range []int{20, subscriptions} {
 			t.Run(fmt.Sprintf("%d over %s", stuck, carrier), func(t *testing.T) {
@@ -132,8 +132,8 @@ func TestNoCredit(t *testing.T) {
 	}
 }
 
-// greet opens a session of which the test reads nothing, and sends Hello and more.
-func (w *world) greet(carrier relay.Carrier, lanes, streams uint32, more []byte) relay.Session {
+// greet opens a session, and sends Hello and more on its first stream, of which it reads nothing.
+func (w *world) greet(carrier relay.Carrier, lanes, streams uint32, more []byte) (relay.Session, relay.Stream) {
 	w.t.Helper()
 	ctx, cancel := context.WithTimeout(w.t.Context(), 10*time.Second)
 	defer cancel()
@@ -150,7 +150,7 @@ func (w *world) greet(carrier relay.Carrier, lanes, streams uint32, more []byte)
 	if _, err := first.Write(append(wire.AppendProto(nil, wire.TypeHello, 0, hello), more...)); err != nil {
 		w.t.Fatal(err)
 	}
-	return s
+	return s, first
 }
 
 // Sessions that never read hold up nobody else, whatever credit they gave.
@@ -191,7 +191,10 @@ func TestNeverReads(t *testing.T) {
 func TestStreamsOpenedAndReset(t *testing.T) {
 	w := newWorld(t, nil)
 	l := w.mustConnect(relay.WebTransport, w.token("other", nil))
-	s := w.greet(relay.WebTransport, 0, 15, nil)
+	s, first := w.greet(relay.WebTransport, 0, 15, nil)
+	if f, err := wire.NewReader(first).Next(); err != nil || f.Type != wire.TypeWelcome {
+		t.Fatalf("%v, %v; want Welcome", f.Type, err)
+	}
 	var opened int
 	for end := time.Now().Add(15 * time.Second); s.Context().Err() == nil && time.Now().Before(end); {
 		stream, err := s.Open(t.Context())

@@ -192,7 +192,7 @@ func (w *world) connect(carrier relay.Carrier, tok string) (*link.Link, error) {
 	if err != nil {
 		return nil, fmt.Errorf("dial: %w", err)
 	}
-	return link.Connect(ctx, link.Config{Session: s, Token: tok, Agent: "test"})
+	return link.Connect(ctx, link.Config{Session: s, Token: tok, Agent: "test", Lanes: 64})
 }
 
 // session opens one and says nothing.
