@@ -49,7 +49,8 @@ func (m *Message) encode(maxPayload int) ([]byte, error) {
 	if !valid {
 		return nil, &relay.Error{End: relay.End{Code: relay.BadRequest, Detail: "key, headers and content type must be UTF-8"}}
 	}
-	return proto.Marshal(&wire.Message{
+	// The home compares what comes under the same ID byte for byte, and maps have no order.
+	return proto.MarshalOptions{Deterministic: true}.Marshal(&wire.Message{
 		Payload: m.Payload, Key: m.Key, Headers: m.Headers, ContentType: m.ContentType,
 	})
 }

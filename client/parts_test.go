@@ -1,6 +1,7 @@
 package client
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"slices"
@@ -270,6 +271,21 @@ func TestURLs(t *testing.T) {
 	got := usable("https://h:1", []string{"https://other:2/path", "http://plain:3", "://", "https://u:p@x"})
 	if !slices.Equal(got, []string{"https://other:2"}) {
 		t.Errorf("alternatives %v", got)
+	}
+}
+
+// The same message is the same bytes, or repeating its ID would be a conflict.
+func TestMessageEncodesAlike(t *testing.T) {
+	m := Message{Headers: map[string]string{}, ID: "x"}
+	for c := 'a'; c <= 'h'; c++ {
+		m.Headers[string(c)] = "value"
+	}
+	first, err := m.encode(100)
+	for range 50 {
+		again, err2 := m.encode(100)
+		if err != nil || err2 != nil || !bytes.Equal(first, again) {
+			t.Fatalf("%x, then %x; %v %v", first, again, err, err2)
+		}
 	}
 }
 
