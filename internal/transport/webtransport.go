@@ -50,10 +50,16 @@ func (s *wtSession) over() {
 	for err == nil {
 		_, err = s.wt.AcceptUniStream(done)
 	}
-	if _, ok := errors.AsType[*http3.Error](err); ok {
+	if e, ok := errors.AsType[*http3.Error](err); ok {
 		// The CONNECT stream broke. If that is because the connection ended, its cause says
 		// more, but comes an instant later.
-		t := time.NewTimer(50 * time.Millisecond)
+		wait := 50 * time.Millisecond
+		if e.ErrorCode == http3.ErrCode(webtransport.WTSessionGoneErrorCode) {
+			// The peer closed the session, and the library met that on a write of its own
+			// before it read why. The end of the connection will say it again.
+			wait += closeLinger
+		}
+		t := time.NewTimer(wait)
 		defer t.Stop()
 		select {
 		case <-s.conn.Context().Done():
