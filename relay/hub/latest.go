@@ -19,12 +19,29 @@ func (r *ring) index() {
 	}
 }
 
+// unindex ends it: nobody reads latest any more.
+func (r *ring) unindex() {
+	r.countKey(-int(r.keyed))
+	r.keys = nil
+}
+
+// keyCost is what a key counts besides its bytes: its id, and its place in a map half full.
+const keyCost = 96
+
+// countKey adds to what the index takes; the ring's next chunk makes room for it.
+func (r *ring) countKey(n int) {
+	r.keyed += int64(n)
+	r.bytes += int64(n)
+	r.budget.used.Add(int64(n))
+}
+
 // supersede notes the message id as its key's newest.
 func (r *ring) supersede(id uint64, body []byte) {
 	key := wire.Key(body)
 	newest, ok := r.keys[string(key)]
 	if !ok {
 		r.keys[string(key)] = &id
+		r.countKey(keyCost + len(key))
 		return
 	}
 	c := r.find(*newest)
@@ -42,6 +59,7 @@ func (r *ring) forget(c *chunk) {
 		key := wire.Key(c.buf[e.off : e.off+e.n])
 		if newest, ok := r.keys[string(key)]; ok && *newest == c.first+uint64(i) {
 			delete(r.keys, string(key))
+			r.countKey(-keyCost - len(key))
 		}
 	}
 }

@@ -49,6 +49,34 @@ func TestLatest(t *testing.T) {
 	})
 }
 
+// The index of keys counts: a ring of many small messages with a key each is no larger for it.
+func TestLatestIndexIsBounded(t *testing.T) {
+	const most = 64 << 10
+	bubble(t, Config{RingBytes: most, Linger: -1}, func(t *testing.T, h *Hub, up *home) {
+		req := live
+		req.Mode = relay.Latest
+		l, other := read(t, h, req), read(t, h, live)
+		synctest.Wait()
+		for i := range 5000 {
+			up.publishKey(news, fmt.Sprint("key ", i), "")
+		}
+		synctest.Wait()
+		tp := h.shard(news).topics[news]
+		tp.mu.Lock()
+		keys, held := len(tp.ring.keys), tp.ring.bytes
+		tp.mu.Unlock()
+		if keys < 100 || keys*100 > most || held > most+most/4 {
+			t.Errorf("%d keys, %d bytes in a ring of %d", keys, held, most)
+		}
+		l.sub.Close()
+		other.sub.Close()
+		synctest.Wait()
+		if n := h.Stats().RingBytes; n != 0 {
+			t.Errorf("%d bytes count though nothing is held", n)
+		}
+	})
+}
+
 // The index of keys goes with the entries, and with the last who reads latest.
 func TestLatestIndex(t *testing.T) {
 	bubble(t, Config{RingBytes: 8 << 10}, func(t *testing.T, h *Hub, up *home) {

@@ -57,6 +57,7 @@ type ring struct {
 	head    relay.Position
 	bytes   int64
 	keys    map[string]*uint64 // id of each key's newest message; nil: nobody reads latest
+	keyed   int64              // bytes of keys; bytes and the budget have them too
 }
 
 // reset begins the ring anew at p.

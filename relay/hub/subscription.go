@@ -325,7 +325,7 @@ func (s *subscription) Close() {
 	t.h.count.subs.Add(-1)
 	if s.latest {
 		if t.latest--; t.latest == 0 {
-			t.ring.keys = nil
+			t.ring.unindex()
 		}
 	}
 	if t.subs--; t.subs > 0 {
