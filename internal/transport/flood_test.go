@@ -124,3 +124,36 @@ func mustEcho(t *testing.T, s relay.Session) {
 		t.Fatalf("%q, %v", b, err)
 	}
 }
+
+// Streams that are opened and reset in a loop, before they say whose they are, hold at most what
+// one connection may, and harm no other. The library keeps those that were reset unread.
+func TestStreamsResetUnnamed(t *testing.T) {
+	s := newStage(t, nil)
+	other, err := s.dialer(nil).WebTransport(soon(t), s.url("https"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	go echo(s.next())
+	hostile, err := s.dialer(nil).WebTransport(soon(t), s.url("https"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.next()
+	conn := hostile.(*wtSession).conn
+	mustEcho(t, other)
+	before := runtime.NumGoroutine()
+	for end := time.Now().Add(500 * time.Millisecond); time.Now().Before(end) && conn.Context().Err() == nil; {
+		if stream, err := conn.OpenStream(); err == nil {
+			stream.CancelWrite(0)
+			stream.CancelRead(0)
+		}
+		if uni, err := conn.OpenUniStream(); err == nil {
+			uni.CancelWrite(0)
+		}
+		time.Sleep(100 * time.Microsecond)
+	}
+	mustEcho(t, other)
+	if n := runtime.NumGoroutine() - before; n > 40 {
+		t.Errorf("%d goroutines are left of streams that were reset", n)
+	}
+}
