@@ -3,6 +3,7 @@ package link
 import (
 	"bytes"
 	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -284,6 +285,34 @@ func TestStreamsOpenedAndReset(t *testing.T) {
 		}
 		if e := closeError(g.client); e.Code != relay.RequestRate || opened > 500 {
 			t.Errorf("closed with %v after %d streams", e.Code, opened)
+		}
+		g.close()
+	})
+}
+
+// Slower than that, for minutes, they leave nothing behind.
+func TestStreamsOpenedAndResetForMinutes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := serve(t, 1<<20)
+		g.hello("all", 4, 15)
+		const perSecond, opened = 40, 40 * 180
+		before := runtime.NumGoroutine()
+		for i := range uint64(opened) {
+			s, _ := g.client.Open(t.Context())
+			b := wire.AppendProto(nil, wire.TypeSubscribe, 2*i+1, &wire.Subscribe{Channel: "chat:a", Own: i%2 == 0})
+			_, _ = s.Write(append(b, publishFrame(2*i+2, "chat:a", message("x"))...))
+			synctest.Wait()
+			s.CancelWrite(relay.Cancelled)
+			s.CancelRead(relay.Cancelled)
+			time.Sleep(time.Second / perSecond)
+			for len(g.client.unis) > 0 {
+				<-g.client.unis
+			}
+		}
+		synctest.Wait()
+		if n := runtime.NumGoroutine() - before; g.client.ctx.Err() != nil || n > 4 || g.gate.subs != 0 || len(g.server.feeds) != 0 || len(g.server.streams) != 0 || g.server.ownLanes != 0 {
+			t.Errorf("after %d streams: %v; %d goroutines, %d subscriptions, %d feeds, %d streams, %d lanes are left",
+				opened, g.client.ctx.Err(), n, g.gate.subs, len(g.server.feeds), len(g.server.streams), g.server.ownLanes)
 		}
 		g.close()
 	})
