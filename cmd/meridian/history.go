@@ -36,8 +36,11 @@ func newHistory(a *app) *cobra.Command {
 		}
 		defer conn.Close(cmd.Context())
 		defer a.reportLosses(cmd.Context(), conn)()
+		overdue := a.overdue(relay.Channel(args[0]))
+		defer overdue.Stop()
 		p := newPrinter(a, *output, false, 0)
 		for m, err := range conn.History(cmd.Context(), relay.Channel(args[0]), start, limit) {
+			overdue.Stop()
 			if err != nil {
 				_ = p.close()
 				return err

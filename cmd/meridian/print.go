@@ -100,6 +100,16 @@ func describe(s client.State) string {
 	return human
 }
 
+// patient is how long an answer may take before a person is told that it is waited for.
+const patient = 3 * time.Second
+
+// overdue returns a timer that says on stderr what is waited for. It runs.
+func (a *app) overdue(channel relay.Channel) *time.Timer {
+	return time.AfterFunc(patient, func() {
+		fmt.Fprintf(a.err, "no answer yet from the home of %s; it is asked until it answers, or ^C\n", channel)
+	})
+}
+
 // reportLosses says on stderr when the session is lost and when there is one again, until stop is
 // called: a command that waits says what for.
 func (a *app) reportLosses(ctx context.Context, conn *client.Client) (stop func()) {

@@ -116,7 +116,7 @@ func (a *app) publish(ctx context.Context, channel relay.Channel, source source,
 		return err
 	}
 	defer a.reportLosses(ctx, conn)()
-	acks := newAcks(a.out, *o.output, stop)
+	acks := newAcks(a.out, *o.output, a.overdue(channel), stop)
 	err = send(reading, conn, channel, payloads, acks, o)
 
 	// What was sent is answered before the end, unless that takes too long.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"time"
 
 	"github.com/meridian-relay/meridian/relay"
 )
@@ -22,7 +23,8 @@ type acks struct {
 	done   chan struct{}
 
 	mu      sync.Mutex
-	queue   []*ack // expected and not printed; oldest first
+	overdue *time.Timer // runs while the queue has a message
+	queue   []*ack      // expected and not printed; oldest first
 	closing bool
 
 	// Owned by run, and by close once run has ended.
@@ -40,8 +42,10 @@ type ack struct {
 	err       error
 }
 
-func newAcks(out io.Writer, f format, stop context.CancelCauseFunc) *acks {
-	a := &acks{out: newLines(out), format: f, stop: stop, wake: make(chan struct{}, 1), done: make(chan struct{})}
+// newAcks returns acks; overdue, a timer that is not needed yet, ends when no answer came for long.
+func newAcks(out io.Writer, f format, overdue *time.Timer, stop context.CancelCauseFunc) *acks {
+	overdue.Stop()
+	a := &acks{out: newLines(out), format: f, overdue: overdue, stop: stop, wake: make(chan struct{}, 1), done: make(chan struct{})}
 	go a.run()
 	return a
 }
@@ -51,6 +55,9 @@ func (a *acks) expect() *ack {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	k := new(ack)
+	if len(a.queue) == 0 {
+		a.overdue.Reset(patient)
+	}
 	a.queue = append(a.queue, k)
 	return k
 }
@@ -102,6 +109,11 @@ func (a *acks) run() {
 		}
 		ready := a.queue[:n:n]
 		a.queue = a.queue[n:]
+		if len(a.queue) == 0 || a.closing {
+			a.overdue.Stop()
+		} else if n > 0 {
+			a.overdue.Reset(patient)
+		}
 		closing := a.closing
 		a.mu.Unlock()
 		for _, k := range ready {

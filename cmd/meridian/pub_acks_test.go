@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/meridian-relay/meridian/relay"
 )
@@ -14,7 +15,7 @@ import (
 func TestAcksKeepOrder(t *testing.T) {
 	var out strings.Builder
 	ctx, stop := context.WithCancelCause(t.Context())
-	a := newAcks(&out, text, stop)
+	a := newAcks(&out, text, time.NewTimer(time.Hour), stop)
 	var k [6]*ack
 	for i := range k {
 		k[i] = a.expect()

@@ -144,7 +144,7 @@ func TestPubSaysThatItWaits(t *testing.T) {
 	if _, err := io.WriteString(pub.in, "second\n"); err != nil {
 		t.Fatal(err)
 	}
-	pub.logs("reconnecting: ", 2) // the line was read by then
+	pub.logs("no answer yet from the home of demo:a", 1) // it was taken
 	pub.signal(syscall.SIGINT)
 	if code := pub.wait(); code != 1 {
 		t.Errorf("exit code %d, want 1", code)

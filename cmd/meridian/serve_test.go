@@ -3,6 +3,7 @@ package main
 import (
 	"crypto/tls"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -121,6 +122,25 @@ func TestServeEdgeOverPeers(t *testing.T) {
 		if want := []string{"alice", "bob"}[i/100]; m["publisher"] != want {
 			t.Fatalf("message %d is by %v, want %v", i, m["publisher"], want)
 		}
+	}
+}
+
+// TestHomeIsAway: who waits for a home that does not answer is told what for.
+func TestHomeIsAway(t *testing.T) {
+	silent, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	x := newSite(t)
+	cert, key := x.ca.issue(t, "peer")
+	edge := x.s.start("serve", "edge", "--config", x.config(t, "edge-1", fmt.Sprintf(
+		"upstream: {kind: nodes, nodes: [%q], tls: {ca: %s, cert: %s, key: %s}}\n", silent.LocalAddr(), x.ca.file("ca.pem"), cert, key)))
+	alice := x.at(t, edge.ready(), "alice")
+	for _, p := range []*process{
+		alice.start("pub", "chat:a", "x"), alice.start("sub", "chat:a", "-o", "json"), alice.start("history", "chat:a"),
+	} {
+		p.logs("no answer yet from the home of chat:a", 1)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -102,7 +103,7 @@ func (a *app) subscribe(ctx context.Context, channels []string, options client.S
 	ended := make(chan error, len(channels))
 	for _, channel := range channels {
 		group.Go(func() {
-			err := follow(ctx, conn, relay.Channel(channel), options, p)
+			err := follow(ctx, conn, relay.Channel(channel), options, p, a.overdue(relay.Channel(channel)))
 			if err != nil {
 				cancel(err) // one that fails ends all
 			}
@@ -136,8 +137,10 @@ func (a *app) subscribe(ctx context.Context, channels []string, options client.S
 }
 
 // follow prints one channel.
-func follow(ctx context.Context, conn *client.Client, channel relay.Channel, options client.SubscribeOptions, p *printer) error {
+func follow(ctx context.Context, conn *client.Client, channel relay.Channel, options client.SubscribeOptions, p *printer, overdue *time.Timer) error {
+	defer overdue.Stop()
 	for e, err := range conn.Subscribe(ctx, channel, options) {
+		overdue.Stop()
 		if err != nil {
 			return err
 		}
