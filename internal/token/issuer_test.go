@@ -166,6 +166,26 @@ func TestRunRefreshes(t *testing.T) {
 	})
 }
 
+// However long a key server is away, Run asks on.
+func TestKeyServerAwayForDays(t *testing.T) {
+	set := jwks(t, newTestSigner(t, keys()[algEdDSA]))
+	synctest.Test(t, func(t *testing.T) {
+		k := &keyServer{fail: true}
+		v := urlVerifier(t, k)
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error)
+		go func() { ended <- v.Run(ctx) }()
+		time.Sleep(72 * time.Hour)
+		k.change(set, false, 0)
+		time.Sleep(5 * time.Minute)
+		if err := v.Ready(); err != nil {
+			t.Error(err)
+		}
+		cancel()
+		<-ended
+	})
+}
+
 func TestKeySetOverHTTP(t *testing.T) {
 	s := newTestSigner(t, keys()[algEdDSA])
 	set := jwks(t, s)

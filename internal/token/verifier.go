@@ -129,7 +129,7 @@ func (v *Verifier) keepFresh(ctx context.Context, i *issuer) {
 		wait := v.every
 		if err := i.refresh(ctx, v.now(), 0); err != nil {
 			wait = min(retry, v.every)
-			retry *= 2
+			retry = min(2*retry, v.every)
 		} else {
 			retry = firstRetry
 		}
