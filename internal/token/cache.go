@@ -15,7 +15,8 @@ type cache struct {
 
 	mu      sync.Mutex
 	entries map[[sha256.Size]byte]cached
-	bytes   int // invariant: the sum of the entries' bytes, at most maxBytes
+	bytes   int    // invariant: the sum of the entries' bytes, at most maxBytes
+	cleared uint64 // how often
 }
 
 type cached struct {
@@ -27,20 +28,25 @@ func newCache(maxBytes int) *cache {
 	return &cache{maxBytes: maxBytes, entries: make(map[[sha256.Size]byte]cached)}
 }
 
-func (c *cache) get(sum [sha256.Size]byte) *relay.Grant {
+// get returns a grant, nil if there is none, and for put how often the cache was cleared.
+func (c *cache) get(sum [sha256.Size]byte) (g *relay.Grant, cleared uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.entries[sum].grant
+	return c.entries[sum].grant, c.cleared
 }
 
-// put remembers a grant from a token of so many bytes. Others, at random, make room.
-func (c *cache) put(sum [sha256.Size]byte, g *relay.Grant, bytes int) {
+// put remembers a grant from a token of so many bytes, unless the cache was cleared since get:
+// the key may be gone by which it was verified. Others, at random, make room.
+func (c *cache) put(sum [sha256.Size]byte, g *relay.Grant, bytes int, cleared uint64) {
 	bytes += entryBytes + len(g.Capabilities)*capabilityBytes
 	if bytes > c.maxBytes {
 		return
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.cleared != cleared {
+		return
+	}
 	c.bytes += bytes - c.entries[sum].bytes
 	c.entries[sum] = cached{g, bytes}
 	for victim, e := range c.entries {
@@ -65,4 +71,5 @@ func (c *cache) clear() {
 	defer c.mu.Unlock()
 	clear(c.entries)
 	c.bytes = 0
+	c.cleared++
 }

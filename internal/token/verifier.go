@@ -180,7 +180,8 @@ func (v *Verifier) Verify(token string) (*relay.Grant, relay.End) {
 	}
 	now := v.now()
 	sum := sha256.Sum256([]byte(token))
-	if g := v.cache.get(sum); g != nil && now.Before(g.Expires) {
+	g, cleared := v.cache.get(sum)
+	if g != nil && now.Before(g.Expires) {
 		return g, relay.End{}
 	}
 	claims, end := v.verified(token)
@@ -195,7 +196,7 @@ func (v *Verifier) Verify(token string) (*relay.Grant, relay.End) {
 	if err != nil {
 		return nil, refuse(relay.Unauthorized, "token: %w", err)
 	}
-	v.cache.put(sum, grant, len(token))
+	v.cache.put(sum, grant, len(token), cleared)
 	return grant, relay.End{}
 }
 

@@ -327,18 +327,34 @@ func TestCacheIsBounded(t *testing.T) {
 	for i := range 1000 {
 		var sum [32]byte
 		sum[0], sum[1] = byte(i), byte(i>>8)
-		c.put(sum, &relay.Grant{}, 1000)
-		c.put(sum, &relay.Grant{}, 1000) // again
-		if c.get(sum) == nil {
+		c.put(sum, &relay.Grant{}, 1000, 0)
+		c.put(sum, &relay.Grant{}, 1000, 0) // again
+		if g, _ := c.get(sum); g == nil {
 			t.Fatalf("entry %d is not there", i)
 		}
 		if c.bytes > 10_000 || c.bytes != len(c.entries)*(1000+entryBytes) {
 			t.Fatalf("%d bytes in %d entries", c.bytes, len(c.entries))
 		}
 	}
-	c.put([32]byte{9: 9}, &relay.Grant{}, 20_000)
-	if c.get([32]byte{9: 9}) != nil {
+	c.put([32]byte{9: 9}, &relay.Grant{}, 20_000, 0)
+	if g, _ := c.get([32]byte{9: 9}); g != nil {
 		t.Error("an entry larger than the cache")
+	}
+}
+
+// What was verified by keys that are gone by then is not remembered.
+func TestCacheClearedMeanwhile(t *testing.T) {
+	c := newCache(10_000)
+	_, cleared := c.get([32]byte{1})
+	c.clear() // the keys change while the signature is checked
+	c.put([32]byte{1}, &relay.Grant{}, 1000, cleared)
+	g, cleared := c.get([32]byte{1})
+	if g != nil {
+		t.Error("a grant of the old keys is remembered")
+	}
+	c.put([32]byte{1}, &relay.Grant{}, 1000, cleared)
+	if g, _ := c.get([32]byte{1}); g == nil {
+		t.Error("a grant of the new keys is not")
 	}
 }
 
