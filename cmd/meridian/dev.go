@@ -132,11 +132,11 @@ func (a *app) announce(world *fleet.World) error {
 		return err
 	}
 	fmt.Fprintf(a.err, `
-Meridian runs at %s. In another terminal:
+Meridian runs at %[1]s. In another terminal:
 
-  meridian sub demo:greetings
-  meridian pub demo:greetings hello
+  %[2]s sub demo:greetings
+  %[2]s pub demo:greetings hello
 
-`, urls.Relay)
+`, urls.Relay, os.Args[0]) // as it was called: after make run it is on nobody's PATH
 	return nil
 }

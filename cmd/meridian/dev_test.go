@@ -67,6 +67,10 @@ func TestDevEnds(t *testing.T) {
 			if code := dev.wait(); code != 0 {
 				t.Errorf("exit code %d; stderr:\n%s", code, dev.stderr())
 			}
+			// The command that it advises is the one that it was called by.
+			if !strings.Contains(dev.stderr(), binary+" sub demo:greetings") {
+				t.Errorf("stderr:\n%s", dev.stderr())
+			}
 		})
 	}
 }

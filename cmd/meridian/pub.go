@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -160,6 +161,9 @@ func send(ctx context.Context, conn *client.Client, channel relay.Channel, paylo
 		}
 		ack := acks.expect()
 		answer := func(at relay.Position, err error) {
+			if errors.Is(err, relay.End{Code: relay.Conflict}.Err()) && o.id != "" {
+				err = fmt.Errorf("--id %q is another message's already: %w", o.id, err)
+			}
 			if err != nil && p.where != "" {
 				err = fmt.Errorf("%s: %w", p.where, err)
 			}

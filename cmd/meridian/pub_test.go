@@ -164,7 +164,7 @@ func TestPubID(t *testing.T) {
 	if other := s.ok("", "pub", "demo:once", "pay", "--id", "order-2").out; other == first {
 		t.Errorf("another id stands at %q too", other)
 	}
-	s.fails(3, "conflict", "", "pub", "demo:once", "pay twice", "--id", "order-1")
+	s.fails(3, `--id "order-1" is another message's already`, "", "pub", "demo:once", "pay twice", "--id", "order-1")
 	s.fails(2, "names one message, not several", "", "pub", "demo:once", "a", "b", "--id", "x")
 	s.fails(2, "names one message, not several", "a\nb\n", "pub", "demo:once", "--lines", "--id", "x")
 }

@@ -1,7 +1,9 @@
 package relaytest
 
 import (
+	"bytes"
 	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -51,15 +53,20 @@ func testOrder(t *testing.T, u relay.Upstream, ch relay.Channel) {
 }
 
 func testAnswerOutside(t *testing.T, u relay.Upstream, ch relay.Channel) {
-	inside, answered := true, make(chan bool, 4)
+	answered := make(chan bool, 4)
 	err := u.Publish(relay.Publication{Channel: ch, Body: Body("x", "")}, func(relay.Position, relay.End) {
-		answered <- inside // a race, and true, if it comes from inside Publish
+		stack := make([]byte, 64<<10)
+		stack = stack[:runtime.Stack(stack, false)]
+		answered <- bytes.Contains(stack, []byte("relaytest.testAnswerOutside(")) // the caller of Publish
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	select {
-	case <-answered:
+	case inside := <-answered:
+		if inside {
+			t.Fatal("answered from inside Publish")
+		}
 	case <-time.After(patience):
 		t.Fatal("no answer")
 	}
