@@ -70,7 +70,9 @@ func (r *requests) handle(f wire.Frame) error {
 	case wire.TypeSubscribe:
 		aside(func() { r.subscribe(f) })
 	case wire.TypeRefresh:
-		return r.refresh(f)
+		var err error
+		aside(func() { err = r.refresh(f) })
+		return err
 	case wire.TypePing:
 		r.lane.commit(wire.AppendFrame(r.lane.begin(), wire.TypePong, f.Ref, nil))
 	case wire.TypeCredit:
