@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"sync"
 	"syscall"
 	"time"
 
@@ -112,11 +113,17 @@ func (p *process) end() error {
 	return nil
 }
 
-// A tail keeps the last 4 KiB written to it.
-type tail struct{ b []byte }
+// A tail keeps the last 4 KiB written to it. Safe for concurrent use: an error quotes it while the
+// child may still write.
+type tail struct {
+	mu sync.Mutex
+	b  []byte
+}
 
 func (t *tail) Write(b []byte) (int, error) {
 	const most = 4 << 10
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	t.b = append(t.b, b...)
 	if len(t.b) > most {
 		t.b = append([]byte(nil), t.b[len(t.b)-most:]...)
@@ -124,4 +131,8 @@ func (t *tail) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-func (t *tail) String() string { return string(bytes.TrimSpace(t.b)) }
+func (t *tail) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return string(bytes.TrimSpace(t.b))
+}
