@@ -198,6 +198,7 @@ func (p *pager) take(f *relay.Frame) (done bool, end relay.End) {
 }
 
 func (p *pager) finish() *historyOut {
+	p.call.api.edge.count.deliver(len(p.page.Messages), p.bytes)
 	p.page.Next, p.page.Head, p.page.More = p.at.String(), p.head.String(), p.at.Before(p.head)
 	return p.page
 }

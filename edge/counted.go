@@ -2,12 +2,10 @@ package edge
 
 import "github.com/meridian-relay/meridian/relay"
 
-var (
-	_ relay.Upstream     = countedUpstream{}
-	_ relay.Subscription = (*countedSubscription)(nil)
-)
+var _ relay.Upstream = countedUpstream{}
 
-// A countedUpstream counts what passes: publishes by their answers, and deliveries.
+// A countedUpstream counts publishes by their answers. Deliveries are counted where they are
+// made: a wrapper of every subscription would cost each one memory, and each delivery a look.
 type countedUpstream struct {
 	relay.Upstream
 	count *counts
@@ -22,30 +20,4 @@ func (u countedUpstream) Publish(p relay.Publication, answer func(relay.Position
 		u.count.answered(relay.Busy)
 	}
 	return err
-}
-
-func (u countedUpstream) Subscribe(r relay.SubscribeRequest, wake func()) relay.Subscription {
-	return &countedSubscription{u.Upstream.Subscribe(r, wake), u.count}
-}
-
-type countedSubscription struct {
-	relay.Subscription
-	count *counts
-}
-
-func (s *countedSubscription) Next(dst []relay.Frame, maxBytes int) []relay.Frame {
-	had := len(dst)
-	dst = s.Subscription.Next(dst, maxBytes)
-	messages, bytes := 0, 0
-	for i := range dst[had:] {
-		if f := &dst[had+i]; f.Kind == relay.KindMessage {
-			messages++
-			bytes += len(f.Body)
-		}
-	}
-	if messages > 0 {
-		s.count.delivered.Add(float64(messages))
-		s.count.deliveredBytes.Add(float64(bytes))
-	}
-	return dst
 }

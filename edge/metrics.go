@@ -96,6 +96,11 @@ func (c *counts) published(n, bytes int) {
 	c.admittedBytes.Add(float64(bytes))
 }
 
+func (c *counts) deliver(n, bytes int) {
+	c.delivered.Add(float64(n))
+	c.deliveredBytes.Add(float64(bytes))
+}
+
 func (c *counts) answered(code relay.Code) {
 	if counter, ok := c.publishes[code]; ok {
 		counter.Inc()

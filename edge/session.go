@@ -13,12 +13,13 @@ import (
 func (e *Edge) serve(ctx context.Context, s relay.Session, welcomed func()) {
 	gate := e.newGate(s.Peer())
 	server := link.NewServer(link.ServeConfig{
-		Session:  s,
-		Upstream: e.upstream,
-		Gate:     gate,
-		Welcome:  e.welcome(),
-		Welcomed: welcomed,
-		Log:      e.log,
+		Session:   s,
+		Upstream:  e.upstream,
+		Gate:      gate,
+		Welcome:   e.welcome(),
+		Welcomed:  welcomed,
+		Delivered: e.count.deliver,
+		Log:       e.log,
 	})
 	e.sessions.add(server, gate)
 	// Why a session ended is its own affair; a fault of ours is in the log already.

@@ -32,6 +32,9 @@ func (s *spring) Next(dst []relay.Frame, most int) []relay.Frame {
 
 func (s *spring) Close() {}
 
+// nobody counts what is delivered.
+var nobody = NewServer(ServeConfig{})
+
 // A delivery through a lane: 0 allocations, whatever the number of subscriptions on it.
 func benchmarkLane(b *testing.B, size, feeds int) {
 	out := &sink{}
@@ -39,7 +42,7 @@ func benchmarkLane(b *testing.B, size, feeds int) {
 	l.running = true // no writer of its own: the benchmark takes the turns
 	s := scratches.Get().(*scratch)
 	for i := range feeds {
-		f := &feed{ref: uint64(i + 1), queue: &l.queue, lane: l, sub: &spring{body: make([]byte, size)}, credit: 1 << 60, own: feeds == 1}
+		f := &feed{ref: uint64(i + 1), server: nobody, queue: &l.queue, lane: l, sub: &spring{body: make([]byte, size)}, credit: 1 << 60, own: feeds == 1}
 		l.push(f)
 	}
 	buf := s.buf[:0]
@@ -71,7 +74,7 @@ func TestDeliveryAllocatesNothing(t *testing.T) {
 		l.running = true
 		s := scratches.Get().(*scratch)
 		for i := range feeds {
-			l.push(&feed{ref: uint64(i + 1), queue: &l.queue, lane: l, sub: &spring{body: make([]byte, 128)}, credit: 1 << 40, own: feeds == 1})
+			l.push(&feed{ref: uint64(i + 1), server: nobody, queue: &l.queue, lane: l, sub: &spring{body: make([]byte, 128)}, credit: 1 << 40, own: feeds == 1})
 		}
 		if n := testing.AllocsPerRun(10_000, func() {
 			b, _ := l.turn(l.pop(), s.buf[:0], s)

@@ -50,12 +50,13 @@ func (d *datagrams) write() {
 
 func (d *datagrams) turn(f *feed, s *scratch) {
 	frames, allowed := f.pull(s.frames[:0], quantum)
-	var bytes int
+	var messages, bytes int
 	var ended bool
 	for i := range frames {
 		fr := &frames[i]
 		if fr.Kind == relay.KindMessage {
 			f.at = fr.At
+			messages++
 			bytes += len(fr.Body)
 			d.message(f, fr, s)
 			continue
@@ -64,7 +65,7 @@ func (d *datagrams) turn(f *feed, s *scratch) {
 		f.lane.commit(appendFrame(f.lane.begin(), f.ref, fr, f.at))
 	}
 	s.done(f, frames, ended)
-	f.pulled(allowed, bytes, ended)
+	f.pulled(allowed, messages, bytes, ended)
 }
 
 // message sends one message by datagram, or on the stream where it does not fit. Errors of the

@@ -233,13 +233,14 @@ func (l *lane) turn(f *feed, b []byte, s *scratch) ([]byte, error) {
 		size = min(size, quantum)
 	}
 	frames, allowed := f.pull(s.frames[:0], size)
-	var bytes int
+	var messages, bytes int
 	var ended bool
 	var err error
 	for i := range frames {
 		fr := &frames[i]
 		if fr.Kind == relay.KindMessage {
 			f.at = fr.At
+			messages++
 			bytes += len(fr.Body)
 			if b, err = l.message(b, f.ref, fr); err != nil {
 				break
@@ -250,7 +251,7 @@ func (l *lane) turn(f *feed, b []byte, s *scratch) ([]byte, error) {
 		b = appendFrame(b, f.ref, fr, f.at)
 	}
 	s.done(f, frames, ended)
-	f.pulled(allowed, bytes, ended)
+	f.pulled(allowed, messages, bytes, ended)
 	return b, err
 }
 

@@ -183,9 +183,12 @@ func (f *feed) pull(dst []relay.Frame, turn int) ([]relay.Frame, int) {
 	return f.sub.Next(dst, allowed), allowed
 }
 
-// pulled accounts for what pull returned: bytes of bodies, and whether the last End was among
-// them. What was lent is no longer used.
-func (f *feed) pulled(allowed, bytes int, ended bool) {
+// pulled accounts for what pull returned: messages, the bytes of their bodies, and whether the
+// last End was among it. What was lent is no longer used.
+func (f *feed) pulled(allowed, messages, bytes int, ended bool) {
+	if messages > 0 {
+		f.server.cfg.Delivered(messages, bytes)
+	}
 	if ended {
 		f.sub.Close()
 	}

@@ -35,6 +35,9 @@ type ServeConfig struct {
 	Welcome *wire.Welcome
 	// Welcomed is called when Hello was valid; nil: not.
 	Welcomed func()
+	// Delivered is told how many messages were written at once, and the bytes of their bodies;
+	// it must be cheap, and is called from several goroutines. nil: not.
+	Delivered func(messages, bytes int)
 	// MaxLanes bounds subscriptions on streams of their own; 0: 256.
 	MaxLanes int
 	// Log gets what an operator may want to know of a session's end; nil: discarded.
@@ -75,6 +78,9 @@ type Server struct {
 func NewServer(cfg ServeConfig) *Server {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Delivered == nil {
+		cfg.Delivered = func(int, int) {}
 	}
 	if cfg.MaxLanes == 0 {
 		cfg.MaxLanes = 256
