@@ -33,6 +33,7 @@ func (h *fakeHome) Publish(p relay.Publication, answer func(relay.Position, rela
 	if h.busy {
 		return relay.ErrBusy
 	}
+	p.Body = append([]byte(nil), p.Body...) // it is lent until the answer
 	h.got = append(h.got, p)
 	if h.answer != nil {
 		if at, e, ok := h.answer(p); ok {

@@ -129,7 +129,10 @@ func (r *requests) publish(f wire.Frame) error {
 	l.mu.Lock()
 	l.requests++
 	l.mu.Unlock()
+	var held *body
+	p.Body, held = holdBody(p.Body)
 	err := s.cfg.Upstream.Publish(p, func(at relay.Position, e relay.End) {
+		held.release()
 		s.inWork.Add(-cost)
 		b := l.begin()
 		if e.Code == relay.Done {
@@ -140,13 +143,14 @@ func (r *requests) publish(f wire.Frame) error {
 		l.settle(b)
 	})
 	if err != nil {
+		held.release()
 		s.inWork.Add(-cost)
 		l.settle(appendEnd(l.begin(), ref, relay.End{Code: relay.Busy, RetryAfter: relay.BusyRetry, Detail: err.Error()}, relay.Position{}))
 	}
 	return nil
 }
 
-// publication checks a Publish and returns what goes upstream, with a body of its own.
+// publication checks a Publish and returns what goes upstream; its body is a part of f.
 func (r *requests) publication(f wire.Frame) (relay.Publication, relay.End) {
 	var p relay.Publication
 	s := r.server
@@ -203,7 +207,7 @@ func (r *requests) publication(f wire.Frame) (relay.Publication, relay.End) {
 	case size.Payload > s.payload:
 		return p, refusal(relay.TooLarge, "payload of %d bytes; at most %d", size.Payload, s.payload)
 	}
-	p.Body = slices.Clone(v.Body)
+	p.Body = v.Body
 	return p, relay.End{}
 }
 

@@ -2,6 +2,7 @@ package relaytest
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -36,12 +37,19 @@ type Outcome struct {
 	End relay.End
 }
 
-// Send publishes without waiting; the channel yields the outcome.
+// Send publishes without waiting; the channel yields the outcome. The body is destroyed with the
+// answer: it is lent no longer.
 func Send(t testing.TB, u relay.Upstream, p relay.Publication) <-chan Outcome {
 	t.Helper()
 	done := make(chan Outcome, 2)
+	p.Body = slices.Clone(p.Body)
 	for deadline := time.Now().Add(patience); ; {
-		err := u.Publish(p, func(at relay.Position, end relay.End) { done <- Outcome{at, end} })
+		err := u.Publish(p, func(at relay.Position, end relay.End) {
+			for i := range p.Body {
+				p.Body[i] = 0xdb
+			}
+			done <- Outcome{at, end}
+		})
 		if err == nil {
 			break
 		}
