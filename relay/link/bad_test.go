@@ -2,6 +2,7 @@ package link
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"runtime"
 	"strings"
@@ -373,9 +374,16 @@ func TestSmallFrames(t *testing.T) {
 		g.wantEnd(0, relay.TooLarge)
 		g.close()
 	})
+	for token, ends := range map[string]bool{"all": true, "hop": false} {
+		smallFrames(t, token, ends)
+	}
+}
+
+// smallFrames sends 100,000 Pings at once; they end a client's session, not a hop's.
+func smallFrames(t *testing.T, token string, ends bool) {
 	synctest.Test(t, func(t *testing.T) {
 		g := serve(t, 1<<20)
-		g.hello("all", 0, 0)
+		g.hello(token, 0, 0)
 		go func() { // reads the answers
 			for {
 				if _, err := g.r.Next(); err != nil {
@@ -392,7 +400,12 @@ func TestSmallFrames(t *testing.T) {
 				b = b[:0]
 			}
 		}
-		if e := closeError(g.client); e.Code != relay.RequestRate {
+		if !ends {
+			synctest.Wait()
+			if g.client.ctx.Err() != nil {
+				t.Errorf("a hop's session was closed: %v", context.Cause(g.client.ctx))
+			}
+		} else if e := closeError(g.client); e.Code != relay.RequestRate {
 			t.Errorf("closed with %v; want request_rate", e.Code)
 		}
 		g.close()

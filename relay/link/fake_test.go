@@ -139,7 +139,7 @@ func (s *fakeSub) isClosed() bool {
 	return s.closed
 }
 
-// fakeGate grants by token: "all", "sub" (subscribe only), "short" (all, for 10 s).
+// fakeGate grants by token: "all", "hop" (a process of the fleet), "sub" (subscribe only), "short" (all, for 10 s).
 type fakeGate struct {
 	mu     sync.Mutex
 	subs   int
@@ -156,6 +156,8 @@ func (g *fakeGate) Hello(token string) (*relay.Grant, relay.End) {
 		grant.Capabilities[0].Actions = relay.ActSubscribe
 	case "pub":
 		grant.Capabilities[0].Actions = relay.ActPublish
+	case "hop":
+		grant.Hop = true
 	case "bob":
 		grant.Subject = "bob"
 	default:
