@@ -36,13 +36,20 @@ func TestNextAllocates(t *testing.T) {
 	for h.Stats().Messages < 30_000 {
 		time.Sleep(time.Millisecond)
 	}
-	n = 0
-	allocs = testing.AllocsPerRun(100, func() {
-		frames = s.Next(frames[:0], 2000)
-		n += len(frames)
-	})
+	// The count is the process's: a worker that still moves messages is counted too, so the
+	// least of some rounds is Next's own.
+	for range 5 {
+		n = 0
+		allocs = testing.AllocsPerRun(50, func() {
+			frames = s.Next(frames[:0], 2000)
+			n += len(frames)
+		})
+		if allocs == 0 {
+			break
+		}
+	}
 	if allocs > 0 || n < 100 {
-		t.Errorf("a Next of %d frames allocates %v times", n/100, allocs)
+		t.Errorf("a Next of %d frames allocates %v times", n/50, allocs)
 	}
 	stop()
 	<-done
