@@ -102,7 +102,7 @@ func (b *batch) send(up relay.Upstream) (answers chan answer, sent int) {
 			p.Body = nil
 		}
 		if err := up.Publish(p, func(at relay.Position, end relay.End) { answers <- answer{i, at, end} }); err != nil {
-			it.hear(answer{end: relay.End{Code: relay.Busy, RetryAfter: relay.BusyRetry, Detail: err.Error()}})
+			it.hear(answer{end: relay.Refusal(err)})
 			break // what follows must not overtake
 		}
 		sent++

@@ -17,7 +17,7 @@ func (u countedUpstream) Publish(p relay.Publication, answer func(relay.Position
 		answer(at, end)
 	})
 	if err != nil {
-		u.count.answered(relay.Busy)
+		u.count.answered(relay.Refusal(err).Code)
 	}
 	return err
 }

@@ -9,15 +9,28 @@ import (
 // is not called. Try again after the time that BusyRetry gives.
 var ErrBusy = errors.New("busy: too much is unanswered; publish again shortly")
 
-// BusyRetry is how long to wait after ErrBusy.
+// ErrUnavailable is returned by Upstream.Publish when there is no way to the channel's home for
+// now: nothing was taken and answer is not called.
+var ErrUnavailable = errors.New("no link to the channel's home for now; publish again shortly")
+
+// BusyRetry is how long to wait after ErrBusy or ErrUnavailable.
 const BusyRetry = 100 * time.Millisecond
+
+// Refusal returns the End that an error of Upstream.Publish stands for.
+func Refusal(err error) End {
+	code := Busy
+	if errors.Is(err, ErrUnavailable) {
+		code = Unavailable
+	}
+	return End{Code: code, RetryAfter: BusyRetry, Detail: err.Error()}
+}
 
 // AnswerWithin is the longest that a Publish stays without an answer.
 const AnswerWithin = 30 * time.Second
 
 // An Upstream leads toward a channel's home. Neither method waits. Safe for concurrent use.
 type Upstream interface {
-	// Publish keeps call order. Unless it returns ErrBusy, answer is called once, within
+	// Publish keeps call order. Unless it returns an error, answer is called once, within
 	// AnswerWithin, never from inside Publish; p.Body is lent until then. answer must not
 	// block. An End with code Done means that the message stands at the position.
 	Publish(p Publication, answer func(at Position, end End)) error

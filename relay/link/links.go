@@ -116,11 +116,11 @@ func (l *Links) pick(c relay.Channel) *Link {
 	return l.slots[xxhash.Sum64String(string(c))%uint64(len(l.slots))].Load()
 }
 
-// Publish implements relay.Upstream; ErrBusy while the channel's link is down.
+// Publish implements relay.Upstream; ErrUnavailable while the channel's link is down.
 func (l *Links) Publish(p relay.Publication, answer func(relay.Position, relay.End)) error {
 	link := l.pick(p.Channel)
 	if link == nil {
-		return relay.ErrBusy
+		return relay.ErrUnavailable
 	}
 	return link.Publish(p, answer)
 }

@@ -44,7 +44,7 @@ func runLinks(t *testing.T, f *farm, n int) (*Links, func()) {
 	return l, func() { cancel(); <-done; synctest.Wait() }
 }
 
-// A lost link is dialled again; meanwhile publishes are busy and subscriptions unavailable.
+// A lost link is dialled again; meanwhile its channels are unavailable.
 func TestLinksRedial(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &farm{home: newFakeHome()}
@@ -58,7 +58,7 @@ func TestLinksRedial(t *testing.T) {
 		f.down.Store(true)
 		f.clients[0].Close(relay.Internal, "cut")
 		synctest.Wait()
-		if err := publish(); !errors.Is(err, relay.ErrBusy) {
+		if err := publish(); !errors.Is(err, relay.ErrUnavailable) || relay.Refusal(err).Code != relay.Unavailable {
 			t.Errorf("publish without a link: %v", err)
 		}
 		var woken int

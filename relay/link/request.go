@@ -146,7 +146,7 @@ func (r *requests) publish(f wire.Frame) error {
 	if err != nil {
 		held.release()
 		s.inWork.Add(-cost)
-		l.settle(appendEnd(l.begin(), ref, relay.End{Code: relay.Busy, RetryAfter: relay.BusyRetry, Detail: err.Error()}, relay.Position{}))
+		l.settle(appendEnd(l.begin(), ref, relay.Refusal(err), relay.Position{}))
 	}
 	return nil
 }
