@@ -38,13 +38,6 @@ type Scope struct {
 	Bytes      float64 // of published messages, per second; as much, and at least 2 MiB, may come at once
 }
 
-// NoLimits returns Limits that bound only what always has a bound, for development and
-// benchmarks.
-func NoLimits() Limits {
-	none := Scope{-1, -1, -1, -1, -1}
-	return Limits{Payload: wire.MaxPayload, Sessions: -1, Session: none, Subject: none, Address: none}
-}
-
 const (
 	defaultPayload    = 64 << 10
 	defaultUnanswered = 1 << 20
