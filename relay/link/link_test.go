@@ -186,7 +186,7 @@ func TestLinkAnswersUnknown(t *testing.T) {
 			}
 		}
 		<-p.link.Done()
-		if err := ask(); !errors.Is(err, relay.ErrBusy) {
+		if err := ask(); !errors.Is(err, relay.ErrUnavailable) {
 			t.Errorf("publish on an ended link: %v", err)
 		}
 		if e, ok := errors.AsType[*relay.Error](p.link.Err()); !ok || e.End.Code != relay.GoingAway {

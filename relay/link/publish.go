@@ -15,7 +15,7 @@ type publish struct {
 }
 
 // Publish implements relay.Upstream. It returns ErrBusy past the bytes that the peer lets
-// stand without an answer, and once the link has ended.
+// stand without an answer, and ErrUnavailable once the link has ended.
 func (l *Link) Publish(p relay.Publication, answer func(relay.Position, relay.End)) error {
 	cost := len(p.Body) + publishOverhead
 	v := wire.PublishView{
@@ -27,8 +27,11 @@ func (l *Link) Publish(p relay.Publication, answer func(relay.Position, relay.En
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.ended {
+		return relay.ErrUnavailable
+	}
 	// One publish always passes, however large: the peer refuses it by its limits.
-	if l.ended || l.unanswered > 0 && l.unanswered+cost > int(l.welcome.GetLimits().GetUnanswered()) {
+	if l.unanswered > 0 && l.unanswered+cost > int(l.welcome.GetLimits().GetUnanswered()) {
 		return relay.ErrBusy
 	}
 	l.unanswered += cost
