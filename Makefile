@@ -1,4 +1,5 @@
-# Everything here needs Go, make and a C compiler; nothing else. `make help` lists the targets.
+# Building needs Go, make and a C compiler. The tests of the JavaScript SDK need Node and
+# browsers, which `make test` installs where it may. `make help` lists the targets.
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := build
@@ -20,7 +21,7 @@ run: build ## build and start a relay on this machine; ARGS are its flags
 	bin/meridian dev $(ARGS)
 
 .PHONY: check
-check: format vet lint imports generated test ## what CI runs: everything below, then the tests
+check: format vet lint imports generated js test ## what CI runs: everything below, then the tests
 
 .PHONY: format
 format:
@@ -51,15 +52,22 @@ generated: ## generated code is what its source generates
 .PHONY: generate
 generate: ## write generated code anew
 	go -C tools run ./generate ../relay/wire wire.proto
+	@scripts/js generate
+
+.PHONY: js
+js: prerequisites ## the JavaScript SDK: types, the committed bundle and its size, the package
+	@scripts/js check
 
 .PHONY: test
-test: prerequisites ## all tests but campaigns, of which a short seeded slice runs
+test: prerequisites build ## all tests but campaigns, of which a short seeded slice runs
+	@scripts/js unit
 	go test -race -timeout $(TIMEOUT) $$(go list ./... | grep -vxF -f <(go list $(NORACE) 2>/dev/null))
 	go test -timeout $(TIMEOUT) $(NORACE)
+	@scripts/js e2e
 	@scripts/left-out
 
-# What a test needs beyond Go: a browser. Installed where that is ours to do, else the tests
-# that want it are named as left out.
+# What a test needs beyond Go: browsers and Node. Installed where that is ours to do, else the
+# tests that want them are named as left out.
 .PHONY: prerequisites
 prerequisites:
 	@scripts/prerequisites
