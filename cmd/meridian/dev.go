@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"os"
 	"time"
 
@@ -68,10 +69,13 @@ func (a *app) dev(ctx context.Context, c config.Dev) error {
 		return err
 	}
 	var world *fleet.World
+	var pages http.Handler
 	write := func() error { return a.writeDevContext(contexts, world) }
 	world, err = fleet.NewWorld(fleet.Config{
 		Listen: c.Listen, HTTP: c.HTTP, Ops: c.Ops, Namespaces: policies,
 		Limits: edgeLimits(c.Limits), Hub: hubConfig(c.Hub), Grace: c.Grace, Log: log,
+		// A world knows its addresses, which pages are told, before it serves the first.
+		Pages: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { pages.ServeHTTP(w, r) }),
 		Renewed: func() {
 			if err := write(); err != nil {
 				log.Error("context not written", "error", err)
@@ -79,6 +83,10 @@ func (a *app) dev(ctx context.Context, c config.Dev) error {
 		},
 	})
 	if err != nil {
+		return err
+	}
+	if pages, err = devPages(world); err != nil {
+		world.Close()
 		return err
 	}
 	if err := write(); err != nil {
@@ -102,17 +110,16 @@ func (a *app) writeDevContext(contexts *config.Contexts, world *fleet.World) err
 	if err != nil {
 		return err
 	}
-	hashes := world.CertHashes()
 	return contexts.Put(config.Context{
 		Name: devContext, URL: world.URLs().Relay, Token: token,
-		CertHashes: []string{hex.EncodeToString(hashes[0][:]), hex.EncodeToString(hashes[1][:])},
+		CertHashes: certHashes(world),
 		Signing:    hex.EncodeToString(world.Secret()),
 	})
 }
 
 // announce prints the line that programs wait for, and what a person wants to know.
 func (a *app) announce(world *fleet.World) error {
-	urls, hashes := world.URLs(), world.CertHashes()
+	urls, hashes := world.URLs(), certHashes(world)
 	ready, err := json.Marshal(struct {
 		URL     string            `json:"url"`
 		HTTP    string            `json:"http,omitempty"`
@@ -122,7 +129,7 @@ func (a *app) announce(world *fleet.World) error {
 		PID     int               `json:"pid"`
 	}{
 		urls.Relay, urls.HTTP, urls.Ops,
-		map[string]string{"now": hex.EncodeToString(hashes[0][:]), "next": hex.EncodeToString(hashes[1][:])},
+		map[string]string{"now": hashes[0], "next": hashes[1]},
 		devContext, os.Getpid(),
 	})
 	if err != nil {
@@ -138,5 +145,13 @@ Meridian runs at %[1]s. In another terminal:
   %[2]s pub demo:greetings hello
 
 `, urls.Relay, os.Args[0]) // as it was called: after make run it is on nobody's PATH
+	if urls.HTTP != "" {
+		fmt.Fprintf(a.err, `Or open one of these in two browser windows:
+
+  %[1]s/chat/      a chat with history
+  %[1]s/cursors/   live cursors
+
+`, urls.HTTP)
+	}
 	return nil
 }

@@ -23,6 +23,8 @@ var rooms = []room{
 		"every Upstream passes this suite, so it depends on none"},
 	{"client", []string{"relay/...", "internal/transport"},
 		"who embeds the SDK must not get a server"},
+	{"client/js", nil,
+		"the pages that a binary serves know no relay; who serves them says where it is"},
 	{"edge", []string{"relay/...", "internal/..."},
 		"an edge runs without placement and without a home"},
 	{"core", []string{"relay/...", "core/...", "placement", "internal/..."},
