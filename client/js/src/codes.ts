@@ -1,0 +1,66 @@
+// The protocol's codes: numbers, names and when to repeat, as docs/protocol.md lists them.
+
+/** Every code by its name on the wire. Numbers are 1 to 999; 0 is done. */
+export const Code = {
+  done: 0,
+  protocol: 10,
+  unsupported: 11,
+  bad_request: 12,
+  too_large: 13,
+  bad_channel: 14,
+  unauthorized: 20,
+  token_expired: 21,
+  forbidden: 22,
+  revoked: 23,
+  origin_refused: 24,
+  hello_timeout: 25,
+  unknown_namespace: 30,
+  moved: 31,
+  unavailable: 32,
+  read_only: 33,
+  out_of_order: 40,
+  too_old: 41,
+  conflict: 42,
+  unknown: 43,
+  voided: 44,
+  busy: 50,
+  publish_rate: 51,
+  byte_rate: 52,
+  too_many_subscriptions: 53,
+  too_many_sessions: 54,
+  too_many_connections: 55,
+  slow_reader: 56,
+  request_rate: 57,
+  going_away: 60,
+  cancelled: 61,
+  link_lost: 62,
+  internal: 63,
+} as const;
+
+const names = new Map<number, string>(Object.entries(Code).map(([name, n]) => [n, name]));
+
+/** The code's name; "code 998" for one that a newer relay has. */
+export function codeName(n: number): string {
+  return names.get(n) ?? "code " + n;
+}
+
+/** When a request that ended so can be repeated: never with success, at once, after a wait, with a new token, on another session. */
+export type Retry = "final" | "again" | "later" | "token" | "elsewhere";
+
+/** The code's retry rule. An unknown code, from a newer relay, is "later". */
+export function retryOf(n: number): Retry {
+  if (n === 20 || n === 21) return "token";
+  if (n === 40 || n === 43) return "again";
+  if (n === 31 || n === 60 || n === 62) return "elsewhere";
+  const later = n === 25 || n === 32 || n === 33 || (n >= 50 && n !== 53 && n !== 61);
+  return later || !names.has(n) ? "later" : "final";
+}
+
+/** Bytes of the relay that end the session with `code`. Internal: what a caller sees is a ProtocolError. */
+export class ProtocolViolation extends Error {
+  readonly code: number;
+  constructor(message: string, code: number = Code.protocol) {
+    super(message);
+    this.code = code;
+  }
+}

@@ -1,0 +1,52 @@
+// Where a subscription begins: what a caller writes, and what is asked of the relay.
+
+import { BadRequestError } from "./errors.ts";
+import type { WireStart } from "./link.ts";
+import type { Position } from "./position.ts";
+
+/**
+ * Where to begin: at what comes next, at the oldest retained, with the last so many, after a
+ * position, or with what is younger than a duration ("90s", "10m", "1h30m", "7d", or milliseconds).
+ */
+export type From = "live" | "start" | `last:${number}` | Position | { readonly since: string | number };
+
+const units: Record<string, number> = { ms: 1, s: 1e3, m: 6e4, h: 36e5, d: 864e5 };
+
+/** Throws BadRequestError for anything else than a From. */
+export function parseStart(from: From): WireStart {
+  if (from === "live") return { kind: "live" };
+  if (from === "start") return { kind: "first" };
+  const last = typeof from === "string" && /^last:(\d{1,16})$/.exec(from);
+  if (last && Number.isSafeInteger(+last[1]!)) return { kind: "last", count: +last[1]! };
+  if (from && typeof from === "object") {
+    if ("since" in from) {
+      const ms = typeof from.since === "string" ? duration(from.since) : from.since;
+      if (typeof ms === "number" && ms >= 0 && ms <= Number.MAX_SAFE_INTEGER) return { kind: "since", ms };
+    } else if (isNumber(from.epoch) && isNumber(from.seq)) {
+      return { kind: "after", position: { epoch: from.epoch, seq: from.seq } };
+    }
+  }
+  throw new BadRequestError(
+    `from ${show(from)}: give "live", "start", "last:50", { since: "10m" }, or { epoch, seq } with whole numbers below 2^53`,
+  );
+}
+
+function isNumber(v: unknown): v is number {
+  return Number.isSafeInteger(v) && (v as number) >= 0;
+}
+
+/** Milliseconds of "1h30m"; undefined: not a duration. */
+function duration(s: string): number | undefined {
+  if (!/^(\d+(\.\d+)?(ms|[smhd]))+$/.test(s)) return undefined;
+  let ms = 0;
+  for (const [, n, unit] of s.matchAll(/([\d.]+)([a-z]+)/g)) ms += +n! * units[unit!]!;
+  return ms;
+}
+
+function show(v: unknown): string {
+  try {
+    return (typeof v === "object" ? JSON.stringify(v) : typeof v === "string" ? `"${v}"` : String(v)).slice(0, 99);
+  } catch {
+    return typeof v;
+  }
+}
