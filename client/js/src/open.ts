@@ -1,0 +1,98 @@
+// Opens sessions: lets the carriers race, and says Hello on the winner.
+import { BadRequestError, ConnectionError, errorOf } from "./errors.ts";
+import { headStart, race } from "./race.ts";
+import type { Winner } from "./race.ts";
+import { Link } from "./requests.ts";
+import type { LinkEvents } from "./requests.ts";
+import type { Carrier, Dial, Session } from "./session.ts";
+import { webSocketDial } from "./websocket.ts";
+import type { WebSocketConstructor } from "./websocket.ts";
+import { defaultLanes, hashBytes, webTransportDial } from "./webtransport.ts";
+import type { WebTransportConstructor } from "./webtransport.ts";
+
+export { Winner } from "./race.ts";
+export { Link } from "./requests.ts";
+export type { LinkEvents } from "./requests.ts";
+
+/** Where a session is opened, and how. */
+export interface OpenOptions {
+  /** http(s)://HOST:PORT; without TLS there is only WebSocket. */
+  readonly url: string;
+  /** Where WebSocket goes; absent: url. */
+  readonly webSocketURL?: string | undefined;
+  /** In the order to try them; absent: WebTransport, then WebSocket. */
+  readonly carriers?: readonly Carrier[] | undefined;
+  readonly certHashes?: CertHashes | (() => CertHashes | Promise<CertHashes>) | undefined;
+  /** Absent: the platform's, if it has one. */
+  readonly WebSocket?: WebSocketConstructor | undefined;
+  /** Absent: the platform's, if it has one. */
+  readonly WebTransport?: WebTransportConstructor | undefined;
+  /** Remembers which carrier won. */
+  readonly winner: Winner;
+  /** All carriers at once: the path in use is dead. */
+  readonly hurry?: boolean | undefined;
+  /** Milliseconds, last measured; 0 or absent: not known. */
+  readonly rtt?: number | undefined;
+  /** Gives up; of no effect after Welcome. */
+  readonly signal: AbortSignal;
+  /** Milliseconds from Hello to Welcome; absent: 10,000. */
+  readonly timeout?: number | undefined;
+}
+
+type CertHashes = readonly (string | ArrayBuffer | ArrayBufferView)[];
+
+const sessionPath = "/v1/session";
+const welcomeWithin = 10_000; // ms
+
+/**
+ * Opens a session and says Hello; lanes absent: as many streams of their own as the browser is
+ * good for. Rejects with a ConnectionError if no carrier connects, with a BadRequestError if there
+ * is none to try, with the signal's reason. What happens later is told to `events`: the link takes
+ * subscriptions at once, publishes from Welcome on.
+ */
+export async function openLink(
+  o: OpenOptions,
+  hello: { readonly token: string; readonly agent: string; readonly lanes?: number | undefined },
+  events: LinkEvents,
+): Promise<Link> {
+  const dials = await dialers(o);
+  const [link, session] = await race(
+    o.winner.order([...dials.keys()]),
+    o.hurry ? 0 : headStart(o.rtt ?? 0),
+    o.signal,
+    async (carrier, signal): Promise<[Link, Session]> => {
+      const link = new Link(events);
+      const base = (carrier === "websocket" && o.webSocketURL) || o.url;
+      const url = new URL(sessionPath, carrier === "websocket" ? base.replace(/^http/i, "ws") : base).href;
+      return [link, await dials.get(carrier)!(url, link.handler, signal)];
+    },
+    ([, session]) => session.close(61, "another carrier was faster"),
+  ).catch((e) => {
+    throw e instanceof AggregateError ? new ConnectionError(`no connection to ${o.url}: ${e.message}`, { cause: e }) : e;
+  });
+  if (link.end) throw errorOf(link.end, "connect to " + o.url);
+  o.winner.won(session.carrier);
+  const lanes = hello.lanes ?? defaultLanes(globalThis.navigator?.userAgent ?? "");
+  link.start(session, { ...hello, lanes: session.carrier === "websocket" ? 0 : lanes }, o.timeout ?? welcomeWithin, o.signal);
+  return link;
+}
+
+/** The carriers that can be tried, in order, and how. */
+async function dialers(o: OpenOptions): Promise<Map<Carrier, Dial>> {
+  const { WebSocket = globalThis.WebSocket, WebTransport = globalThis.WebTransport } = o as {
+    WebSocket?: WebSocketConstructor;
+    WebTransport?: WebTransportConstructor;
+  };
+  const dials = new Map<Carrier, Dial>();
+  for (const k of o.carriers ?? ["webtransport", "websocket"]) {
+    if (k === "websocket" && WebSocket) dials.set(k, webSocketDial(WebSocket));
+    if (k === "webtransport" && WebTransport && /^https/i.test(o.url)) {
+      const hashes = typeof o.certHashes === "function" ? o.certHashes : () => o.certHashes as CertHashes | undefined;
+      dials.set(k, webTransportDial(WebTransport, async () => ((await hashes()) ?? []).map(hashBytes)));
+    }
+  }
+  if (!dials.size) {
+    throw new BadRequestError(`nothing here can connect to ${o.url}: hand in a WebSocket, as of the package ws, and allow "websocket" in carriers`);
+  }
+  return dials;
+}

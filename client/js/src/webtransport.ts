@@ -1,0 +1,172 @@
+// Sessions over WebTransport: the first bidirectional stream carries the requests; every stream
+// that the relay opens is read as soon as it comes.
+import type { Dial, Session, SessionHandler } from "./session.ts";
+import { clip } from "./websocket.ts";
+
+/** What is needed of a WebTransport: the browser's. */
+export interface WebTransportLike {
+  readonly ready: Promise<unknown>;
+  readonly closed: Promise<{ closeCode?: number; reason?: string } | undefined>;
+  readonly datagrams: { readonly readable: ReadableStream<Uint8Array>; incomingHighWaterMark?: number };
+  readonly incomingUnidirectionalStreams: ReadableStream<ReadableStream<Uint8Array>>;
+  readonly incomingBidirectionalStreams: ReadableStream<BidirectionalStream>;
+  createBidirectionalStream(): Promise<BidirectionalStream>;
+  close(info?: { closeCode?: number; reason?: string }): void;
+}
+
+interface BidirectionalStream {
+  readonly readable: ReadableStream<Uint8Array>;
+  readonly writable: WritableStream<Uint8Array>;
+}
+
+export type WebTransportConstructor = new (
+  url: string,
+  options?: { serverCertificateHashes?: { algorithm: string; value: Uint8Array<ArrayBuffer> }[] },
+) => WebTransportLike;
+
+// How many datagrams wait for their reader; what comes beyond is lost, as datagrams are.
+const datagramsWaiting = 256;
+
+// Where streams break because the session does, its own end follows; it is waited for so long.
+const endWithin = 1000; // ms
+
+/**
+ * Returns a Dial that uses the constructor. certHashes is asked each time: SHA-256 of the
+ * certificates to trust; none: the platform knows whom.
+ */
+export function webTransportDial(
+  WebTransport: WebTransportConstructor,
+  certHashes: () => Promise<Uint8Array<ArrayBuffer>[]>,
+): Dial {
+  return async (url, handler, signal) => {
+    const hashes = await certHashes();
+    signal.throwIfAborted();
+    const transport = new WebTransport(
+      url,
+      hashes.length ? { serverCertificateHashes: hashes.map((value) => ({ algorithm: "sha-256", value })) } : {},
+    );
+    const opened = transport.ready.then(() => transport.createBidirectionalStream());
+    const ended = transport.closed.then((i) => {
+      throw new Error(i?.reason || "it closed before it was ready");
+    });
+    let giveUp!: () => void;
+    const given = new Promise<never>((_, reject) => {
+      giveUp = () => reject(signal.reason);
+      signal.addEventListener("abort", giveUp);
+    });
+    try {
+      return sessionOn(transport, await Promise.race([opened, ended, given]), handler);
+    } catch (e) {
+      quietly(() => transport.close());
+      throw e;
+    } finally {
+      signal.removeEventListener("abort", giveUp);
+    }
+  };
+}
+
+function sessionOn(transport: WebTransportLike, stream: BidirectionalStream, handler: SessionHandler): Session {
+  const writer = stream.writable.getWriter();
+  let over = false;
+  let buffered = 0;
+  let ended = false; // stream 0, either half
+  let streams = 0;
+
+  const finish = (code: number | undefined, reason: string) => {
+    if (over) return;
+    over = true;
+    handler.closed(code, reason);
+  };
+  const close = (closeCode: number, reason: string) => {
+    if (over) return;
+    quietly(() => transport.close({ closeCode, reason: clip(reason) }));
+    queueMicrotask(() => finish(closeCode, reason));
+  };
+  const end = (id: number, code: number | undefined) => {
+    if (over || (id === 0 && ended)) return;
+    ended ||= id === 0;
+    handler.ended(id, code);
+  };
+  /** A stream failed: reset or stopped by the relay, or because the session ended, which speaks for itself. */
+  const failed = (id: number, e: unknown) => {
+    const code = (e as { streamErrorCode?: number | null } | undefined)?.streamErrorCode;
+    if (typeof code === "number") end(id, code);
+    else if (id === 0) setTimeout(() => finish(undefined, String(e)), endWithin);
+  };
+
+  transport.closed.then(
+    (i) => finish(i && i.closeCode !== undefined && i.closeCode < 1000 ? i.closeCode : undefined, i?.reason ?? ""),
+    (e) => finish(undefined, String(e)),
+  );
+  each(stream.readable, (bytes) => over || handler.data(0, bytes)).then(
+    () => end(0, undefined),
+    (e) => failed(0, e),
+  );
+  writer.closed.catch((e) => failed(0, e)); // stopped
+  each(transport.incomingUnidirectionalStreams, (readable) => {
+    const id = ++streams;
+    each(readable, (bytes) => over || handler.data(id, bytes)).then(
+      () => end(id, undefined),
+      (e) => failed(id, e),
+    );
+  }).catch(ignore);
+  each(transport.incomingBidirectionalStreams, (s) => {
+    s.readable.cancel().catch(ignore);
+    s.writable.abort().catch(ignore);
+  }).catch(ignore);
+  quietly(() => (transport.datagrams.incomingHighWaterMark = datagramsWaiting));
+  each(transport.datagrams.readable, (bytes) => over || handler.datagram(bytes)).catch(ignore);
+
+  return {
+    carrier: "webtransport",
+    write(bytes) {
+      if (over) return;
+      buffered += bytes.length;
+      const taken = () => {
+        buffered -= bytes.length;
+        if (!buffered && !over) handler.drained();
+      };
+      writer.write(bytes).then(taken, taken);
+    },
+    get buffered() {
+      return buffered;
+    },
+    close,
+  };
+}
+
+/** Reads a stream to its end; rejects with what broke it. */
+async function each<T>(readable: ReadableStream<T>, take: (value: T) => unknown): Promise<void> {
+  const reader = readable.getReader();
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) return;
+    take(value);
+  }
+}
+
+function ignore(): void {}
+
+function quietly(fn: () => unknown): void {
+  try {
+    fn();
+  } catch {
+    // It was over already, or the platform does not have it.
+  }
+}
+
+/** A hash of a certificate as bytes: 64 hexadecimal digits, or bytes. */
+export function hashBytes(h: string | ArrayBuffer | ArrayBufferView): Uint8Array<ArrayBuffer> {
+  if (typeof h === "string") return Uint8Array.from(h.match(/[\da-f]{2}/gi) ?? [], (x) => parseInt(x, 16));
+  return ArrayBuffer.isView(h) ? new Uint8Array(h.buffer as ArrayBuffer, h.byteOffset, h.byteLength) : new Uint8Array(h);
+}
+
+/**
+ * How many streams of their own subscriptions get unless the application says otherwise. Chromium
+ * allows a server 100, of which HTTP/3 takes three. Firefox before 153 delivers two and then no
+ * more; Safari delivers no further stream after some thousands of a session. Those, and what
+ * nobody has tried, get everything on the first stream.
+ */
+export function defaultLanes(agent: string): number {
+  return /Chrom(e|ium)\/|Firefox\/(15[3-9]|1[6-9]\d|[2-9]\d\d)/.test(agent) ? 96 : 0;
+}
