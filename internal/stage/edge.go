@@ -91,7 +91,7 @@ func (e *edge) configure(s *stage, home string, others []string, more map[string
 	file := func(name string) string { return s.dir + "/" + name }
 	c := map[string]any{
 		"name": e.name, "region": "stage", "listen": e.listen.String(), "http": e.http.String(), "ops": "",
-		"grace": "5s", "log": map[string]any{"level": "debug"},
+		"grace": "5s", "log": map[string]any{"level": "warn"},
 		"quic_keys": file(e.name + ".quic"),
 		"tls":       map[string]any{"cert": file("edge.pem"), "key": file("edge.key")},
 		"tokens":    map[string]any{"audience": audience, "issuers": []any{map[string]any{"issuer": issuer, "jwks": file("jwks.json")}}},

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"io"
+	"iter"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -33,7 +34,6 @@ func (r *remote) call(c string, ok any) {
 	if _, err := io.WriteString(r.in, strings.Replace(c, "{", `{"id": 7, `, 1)+"\n"); err != nil {
 		r.t.Fatal(err)
 	}
-	defer func(at time.Time) { r.t.Logf("%v %s", time.Since(at), c) }(time.Now())
 	line, err := r.out.ReadBytes('\n')
 	if err != nil {
 		r.t.Fatal(err)
@@ -123,6 +123,22 @@ func TestStage(t *testing.T) {
 		t.Errorf("history: %d messages from %+v, want 50 from 51", len(all), all[0])
 	}
 
+	next, stop := iter.Pull2(c.Subscribe(ctx, "chat:a", client.SubscribeOptions{}))
+	defer stop()
+	until := func(wanted func(client.Event) bool) {
+		t.Helper()
+		for {
+			event, err, more := next()
+			if err != nil || !more {
+				t.Fatalf("subscription: %v", err)
+			}
+			if wanted(event) {
+				return
+			}
+		}
+	}
+	until(func(e client.Event) bool { _, ok := e.(*client.Subscribed); return ok })
+
 	// Each of what a test does to the way makes the client take another.
 	r.call(`{"do": "cut", "what": "udp"}`, nil)
 	r.call(`{"do": "reset"}`, nil)
@@ -141,7 +157,6 @@ func TestStage(t *testing.T) {
 	if r.call(`{"do": "publish", "channel": "chat:a", "count": 1}`, &last); last.N != 101 || last.Seq != 1 {
 		t.Errorf("published %+v at a new home, want number 101 as seq 1", last)
 	}
-	if _, err := c.Publish(ctx, "chat:mine", client.Message{Payload: []byte("again")}); err != nil {
-		t.Fatal(err)
-	}
+	until(func(e client.Event) bool { gap, ok := e.(*client.Gap); return ok && gap.Reason == relay.GapEpoch })
+	until(func(e client.Event) bool { m, ok := e.(*client.Message); return ok && string(m.Payload) == "101" })
 }
