@@ -1,0 +1,66 @@
+import type { Client } from "./client.ts";
+import { BadRequestError } from "./errors.ts";
+import { history } from "./history.ts";
+import type { HistoryOptions } from "./history.ts";
+import { encodeMessage } from "./message.ts";
+import type { Message, Outgoing } from "./message.ts";
+import { bytesOf, clip } from "./options.ts";
+import type { Position } from "./position.ts";
+import { Subscription } from "./subscription.ts";
+import type { SubscribeOptions } from "./subscription.ts";
+
+/** A message was published. */
+export interface Published {
+  /** Where it stands in its channel. */
+  readonly position: Position;
+}
+
+/** One channel of a relay client: a name to publish and subscribe by. It costs nothing to have. */
+export interface Channel {
+  readonly name: string;
+
+  /**
+   * Publishes a message and resolves once the channel's home has acknowledged it, however many
+   * sessions that takes. Before the client is connected, and while it is not, the message waits.
+   * Messages to one channel stand in the order of the calls, except that those with an `id` have
+   * no order among them, nor to others.
+   *
+   * Rejects, and never throws: BadRequestError and TooLargeError for what cannot be a message,
+   * BusyError beyond `unanswered`, the relay's refusals, ClosedError, the reason of `signal`. An
+   * UnknownOutcomeError says that the message may stand nevertheless; after any other it does not,
+   * and will not.
+   */
+  publish(message: Outgoing, options?: { readonly signal?: AbortSignal | undefined }): Promise<Published>;
+
+  /** Begins to receive messages, at once; throws BadRequestError for options that cannot be. */
+  subscribe(options?: SubscribeOptions): Subscription;
+
+  /**
+   * The messages that stand when it is iterated, from the oldest that is retained or from where
+   * `from` says, at most `limit`. Gaps are left out.
+   */
+  history(options?: HistoryOptions): AsyncIterable<Message>;
+}
+
+const grammar = /^[a-z][a-z0-9-]{0,31}:[^\p{Cc}\p{Cs}]+$/u;
+
+/** Checks name, and makes a Channel of client; throws BadRequestError. */
+export function channelOf(client: Client, name: string): Channel {
+  if (typeof name !== "string" || !grammar.test(name) || bytesOf(name.slice(name.indexOf(":") + 1)) > 192) {
+    throw new BadRequestError(
+      `channel ${typeof name === "string" ? JSON.stringify(clip(name)) : typeof name}: write namespace:name; the namespace is a to z, 0 to 9 and -, at most 32, a letter first; the name 1 to 192 bytes of UTF-8 without control characters`,
+    );
+  }
+  return {
+    name,
+    // Runs up to the post in the caller's turn, so that the order is that of the calls.
+    async publish(message, options) {
+      client.check();
+      const body = encodeMessage(message, client.payload);
+      const producer = message.id === undefined ? undefined : await client.producerOf(message.id);
+      return { position: await client.courier.post(name, body, producer, options?.signal) };
+    },
+    subscribe: (options = {}) => new Subscription(client, name, options),
+    history: (options = {}) => history(client, name, options),
+  };
+}

@@ -1,0 +1,142 @@
+import { BadRequestError } from "./errors.ts";
+import type { Carrier } from "./session.ts";
+import type { GetToken } from "./tokens.ts";
+import type { WebSocketConstructor } from "./websocket.ts";
+import type { WebTransportConstructor } from "./webtransport.ts";
+
+/** A SHA-256 hash of a certificate: 32 bytes, or 64 hex digits. */
+export type CertHash = string | ArrayBuffer | Uint8Array;
+
+/** How a relay client connects and what it may hold. Nothing is needed where the relay takes sessions without a token. */
+export interface ConnectOptions {
+  /** A token for ever. Absent: none. */
+  readonly token?: string | undefined;
+  /**
+   * Fetches a token: asked before the first session, before a token runs out, and when the relay
+   * refuses one. It gets 10 s each time. What it throws is told as the `reason` of the state, and
+   * it is asked again with backoff, but for an UnauthorizedError: that closes the client.
+   */
+  readonly getToken?: GetToken | undefined;
+  /** Closes the client at once when it aborts. */
+  readonly signal?: AbortSignal | undefined;
+  /** The carriers in the order to try them. Absent: WebTransport, then WebSocket. */
+  readonly carriers?: readonly Carrier[] | undefined;
+  /**
+   * Certificates that WebTransport trusts without a root; such live 14 days at most. A function is
+   * asked at each attempt. Absent or empty: roots.
+   */
+  readonly certHashes?: readonly CertHash[] | (() => readonly CertHash[] | Promise<readonly CertHash[]>) | undefined;
+  /** Where WebSocket goes, if elsewhere: http(s)://HOST:PORT. */
+  readonly webSocketURL?: string | URL | undefined;
+  /** The WebSocket to use, as of the package `ws` in Node 20. Absent: the platform's. */
+  readonly WebSocket?: WebSocketConstructor | undefined;
+  /** The WebTransport to use. Absent: the platform's, if it has one. */
+  readonly WebTransport?: WebTransportConstructor | undefined;
+  /** Subscriptions that can have a stream of their own. Absent: as many as the browser is good for. 0: none. */
+  readonly lanes?: number | undefined;
+  /** Bytes of messages that each subscription may have on the way and unread, to begin with. Absent: 65536. */
+  readonly window?: number | undefined;
+  /** Bytes of all publishes without an answer, 256 added for each; beyond it they are refused with BusyError. Absent: 8 MiB. */
+  readonly unanswered?: number | undefined;
+  /**
+   * Milliseconds between attempts to connect: after the n-th failure the wait is uniform between 0
+   * and least × 2^(n-1), at most `most`. Absent: 250 and 30,000.
+   */
+  readonly backoff?: { readonly least?: number | undefined; readonly most?: number | undefined } | undefined;
+  /** Names the program to the relay's operator, at most 128 bytes of UTF-8. Absent: this package and its version. */
+  readonly agent?: string | undefined;
+}
+
+/** ConnectOptions, checked and with what was absent. */
+export interface Settings extends ConnectOptions {
+  /** Scheme, host and port. */
+  readonly url: string;
+  readonly token: string;
+  readonly carriers: readonly Carrier[];
+  readonly webSocketURL: string;
+  readonly window: number;
+  readonly unanswered: number;
+  readonly least: number;
+  readonly most: number;
+  readonly agent: string;
+}
+
+/** Of package.json. */
+export const version = "0.1.0";
+
+/** Checks where and how to connect; throws BadRequestError. */
+export function settings(url: string | URL, o: ConnectOptions): Settings {
+  const origin = originOf("relay URL", url);
+  const plain = !origin.startsWith("https:");
+  const { token, getToken, agent = `meridian-js/${version}`, backoff } = o;
+  let carriers = o.carriers ?? ["webtransport", "websocket"];
+  if (!Array.isArray(carriers) || !carriers.length || carriers.some((k) => k !== "webtransport" && k !== "websocket")) {
+    bad("carriers", carriers, 'a list of "webtransport", "websocket" or both');
+  }
+  if (plain) {
+    carriers = carriers.filter((k) => k === "websocket");
+    if (!carriers.length) bad("relay URL", origin, "https://: without TLS there is only WebSocket");
+  }
+  // A token's value is told to nobody.
+  if (token !== undefined && typeof token !== "string") bad("token", typeof token, "a string");
+  if (getToken !== undefined && (typeof getToken !== "function" || token !== undefined)) bad("getToken", typeof getToken, "a function, and no token beside it");
+  if (typeof agent !== "string" || bytesOf(agent) > 128) bad("agent", agent, "a string of at most 128 bytes");
+  return {
+    ...o,
+    url: origin,
+    webSocketURL: o.webSocketURL === undefined ? origin : originOf("webSocketURL", o.webSocketURL),
+    token: token ?? "",
+    carriers,
+    agent,
+    window: count("window", o.window, 65_536, 1),
+    unanswered: count("unanswered", o.unanswered, 8 << 20, 1),
+    lanes: o.lanes === undefined ? undefined : count("lanes", o.lanes, 0, 0, 65_535),
+    least: count("backoff.least", backoff?.least, 250, 0),
+    most: count("backoff.most", backoff?.most, 30_000, 0),
+  };
+}
+
+/** Checks a whole number of at least `least`, at most `most`; absent: other. Throws BadRequestError. */
+export function count(name: string, value: number | undefined, other: number, least: number, most: number = Number.MAX_SAFE_INTEGER): number {
+  if (value === undefined) return other;
+  if (!Number.isInteger(value) || value < least || value > most) bad(name, value, `a whole number from ${least} to ${most}`);
+  return value;
+}
+
+/** Throws a BadRequestError of an option. */
+export function bad(name: string, value: unknown, remedy: string): never {
+  let text: string | undefined;
+  try {
+    text = JSON.stringify(value);
+  } catch {
+    // cyclic, or a BigInt
+  }
+  throw new BadRequestError(`${name} is ${clip(text ?? String(value))}: give ${remedy}`);
+}
+
+/** At most 100 characters of text, for an error. */
+export function clip(text: string): string {
+  return text.length > 100 ? text.slice(0, 100) + "…" : text;
+}
+
+/** Bytes of text as UTF-8. */
+export function bytesOf(text: string): number {
+  return new TextEncoder().encode(text).length;
+}
+
+// A URL may have secrets in it, so that of a bad one only the origin is told.
+function originOf(name: string, url: string | URL): string {
+  let u: URL | undefined;
+  try {
+    u = new URL(url);
+  } catch {
+    // said below
+  }
+  if (!u || !/^https?:$/.test(u.protocol)) {
+    bad(name, u ? `${u.protocol}//${u.host}` : String(url).split(/[?#@]/)[0], "https://HOST:PORT, or http:// for WebSocket without TLS");
+  }
+  if (u.username || u.password || u.search || u.hash || u.pathname !== "/") {
+    bad(name, u.origin + "…", "only scheme, host and port; a token goes into getToken");
+  }
+  return u.origin;
+}
