@@ -11,8 +11,13 @@ const maxKey = 256;
 const maxOther = 4096;
 const maxPayload = 1 << 20;
 
+/** The last that a Date can say, in milliseconds. */
+const lastDate = 864e13;
+
 /** Headers of a message: frozen, and without a prototype, so that any name is harmless. */
 export type Headers = Readonly<Record<string, string>>;
+
+const noHeaders: Headers = Object.freeze(Object.create(null));
 
 interface Parts {
   bytes: Uint8Array;
@@ -20,7 +25,7 @@ interface Parts {
   headers: Headers;
   contentType: string | undefined;
   publisher: string | undefined;
-  time: Date;
+  time: number;
 }
 
 /** One message of a channel. Its parts are read when they are asked for. */
@@ -61,9 +66,9 @@ export class Message {
     return this.#read().publisher;
   }
 
-  /** When the relay ordered it, by the relay's clock. Never decreases along a channel. */
+  /** When the relay ordered it, in whole milliseconds of the relay's clock. Never decreases along a channel. */
   get time(): Date {
-    return this.#read().time;
+    return new Date(Math.min(this.#read().time, lastDate));
   }
 
   /** The payload as text. What is not UTF-8 becomes U+FFFD. */
@@ -91,7 +96,7 @@ function read(body: Uint8Array): Parts {
   let bytes = body.subarray(0, 0);
   let key, contentType, publisher;
   let time = 0;
-  const headers: Record<string, string> = Object.create(null);
+  let headers: Record<string, string> | undefined;
   while (c.next()) {
     if (c.tag === 10) bytes = c.view();
     if (c.tag === 18) key = loose(c);
@@ -102,7 +107,7 @@ function read(body: Uint8Array): Parts {
         if (entry.tag === 10) name = loose(entry);
         if (entry.tag === 18) value = loose(entry);
       }
-      headers[name] = value;
+      (headers ??= Object.create(null) as {})[name] = value;
     }
     if (c.tag === 34) contentType = loose(c);
     if (c.tag === 114) publisher = loose(c);
@@ -111,10 +116,10 @@ function read(body: Uint8Array): Parts {
   return {
     bytes,
     key: key || undefined,
-    headers: Object.freeze(headers),
+    headers: headers ? Object.freeze(headers) : noHeaders,
     contentType: contentType || undefined,
     publisher: publisher || undefined,
-    time: new Date(Math.min(time, 864e13)),
+    time,
   };
 }
 
@@ -136,41 +141,50 @@ export type Outgoing = ({ text: string } | { json: unknown } | { bytes: ArrayBuf
 
 /** Encodes a message, copying its payload. payload: the relay's limit in bytes; 0: not said. Throws BadRequestError and TooLargeError. */
 export function encodeMessage(m: Outgoing, payload: number): Uint8Array {
-  const body = payloadOf(m);
-  const most = Math.min(payload || maxPayload, maxPayload);
-  if (body.length > most) throw tooLarge("payload", body.length, most);
   const w = new Writer();
-  w.data(1, body);
-  const key = wellFormed("key", m.key ?? "");
-  if (key.length > maxKey) throw tooLarge("key", key.length, maxKey);
-  w.data(2, key);
+  const most = Math.min(payload || maxPayload, maxPayload);
+  bounded(w, 1, payloadOf(m), "payload", most);
+  bounded(w, 2, text("key", m.key ?? ""), "key", maxKey);
   const before = w.length;
-  const entries = Object.entries(m.headers ?? {}).map(([name, value]) => {
-    const b = wellFormed("header name", name);
-    return { sort: String.fromCharCode(...b), name: b, value: wellFormed("header " + name, value) };
-  });
-  entries.sort((a, b) => (a.sort < b.sort ? -1 : 1));
-  for (const e of entries) {
+  const headers = m.headers ?? {};
+  // Of a Map or a list, Object.entries would be something else.
+  if (typeof headers !== "object" || Symbol.iterator in headers) throw new BadRequestError("headers: give a plain object of strings");
+  const entries = Object.entries(headers).map(([name, value]) => ({
+    name: text("header name", name),
+    value: text("header " + name, value),
+    // In the order of its bytes, as every SDK: the relay compares what comes under one id.
+    order: String.fromCharCode(...utf8(name.slice(0, maxOther))),
+  }));
+  for (const e of entries.sort((a, b) => (a.order < b.order ? -1 : 1))) {
     w.varint(26);
     w.sized(() => {
       w.always(1, e.name);
       w.always(2, e.value);
     });
   }
-  w.data(4, wellFormed("contentType", m.contentType ?? ""));
-  const other = w.length - before;
-  if (other > maxOther) throw tooLarge("headers and content type", other, maxOther);
+  w.data(4, text("contentType", m.contentType ?? ""));
+  within("headers and content type", w.length - before, maxOther);
   return w.take();
 }
 
-function payloadOf(m: Outgoing): Uint8Array {
+/** Writes a field whose value has at most so many bytes. */
+function bounded(w: Writer, n: number, v: Uint8Array | string, what: string, most: number): void {
+  within(what, typeof v === "string" && v.length * 3 > most ? utf8(v).length : v.length, most);
+  w.data(n, v);
+}
+
+function within(what: string, size: number, most: number): void {
+  if (size > most) throw new TooLargeError(`${what} of ${size} bytes: at most ${most}`);
+}
+
+function payloadOf(m: Outgoing): Uint8Array | string {
   const given = m && typeof m === "object" ? ["text", "json", "bytes"].filter((k) => k in m) : [];
   if (given.length !== 1) throw new BadRequestError(`message with ${given.join(" and ") || "no payload"}: give one of text, json and bytes`);
-  if ("text" in m) return wellFormed("text", m.text);
+  if ("text" in m) return text("text", m.text);
   try {
     if ("json" in m) {
       const json = JSON.stringify(m.json);
-      if (json !== undefined) return utf8(json);
+      if (json !== undefined) return json;
       throw new TypeError("it has no JSON");
     }
     const b = m.bytes;
@@ -185,26 +199,22 @@ function bytesOf(b: ArrayBuffer): Uint8Array {
   return new Uint8Array(b);
 }
 
-/** UTF-8 of text that has one: of a lone surrogate there is none. */
-function wellFormed(what: string, s: string): Uint8Array {
+/** Text that has a UTF-8: a lone surrogate has none, and would be changed silently. */
+function text(what: string, s: string): string {
   if (typeof s !== "string") throw new BadRequestError(`${what} is no string: give text`);
   if (/\p{Cs}/u.test(s)) throw new BadRequestError(`${what} has a lone surrogate, which UTF-8 cannot hold: remove it, or send bytes`);
-  return utf8(s);
-}
-
-function tooLarge(what: string, size: number, most: number): TooLargeError {
-  return new TooLargeError(`${what} of ${size} bytes: at most ${most}`);
+  return s;
 }
 
 /** The producer that stands for an id of a subject. */
 export async function producerOf(subject: string, id: string): Promise<Uint8Array> {
-  const who = wellFormed("subject", subject);
+  const who = utf8(text("subject", subject));
   const w = new Writer();
   const size = new Uint8Array(8);
   new DataView(size.buffer).setUint32(4, who.length);
   w.raw(size);
   w.raw(who);
-  w.raw(wellFormed("id", id));
+  w.raw(utf8(text("id", id)));
   const subtle = globalThis.crypto?.subtle;
   if (!subtle) throw new BadRequestError("an id needs crypto.subtle: serve the page over https or from localhost");
   return new Uint8Array(await subtle.digest("SHA-256", w.take()), 0, 16);

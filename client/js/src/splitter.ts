@@ -7,6 +7,9 @@ const longestHeader = 30;
 /** Longest body of an unknown frame that is skipped, in bytes. */
 const longestUnknown = 65536;
 
+/** Bytes for a body that is not all there; more only as they come. */
+const atOnce = 65536;
+
 /** Longest body of a known frame in bytes; undefined: not known. */
 export type Longest = (type: number) => number | undefined;
 
@@ -14,8 +17,8 @@ export type Longest = (type: number) => number | undefined;
 export type TakeFrame = (type: number, ref: number, body: Cursor) => void;
 
 /**
- * Cuts a stream into frames. A frame that lies wholly in one piece is not copied. Holds at most
- * twice the bytes that came of one frame, whatever length it claims.
+ * Cuts a stream into frames. A frame that lies wholly in one piece is not copied. Of one that does
+ * not it holds 64 KiB, and beyond at most twice what came, whatever length the frame claims.
  */
 export class Splitter {
   readonly #longest: Longest;
@@ -55,7 +58,7 @@ export class Splitter {
       const after = c.at + size;
       if (after > end) {
         this.#missing = size;
-        if (known) this.#body = new Writer();
+        if (known) this.#body = new Writer(Math.min(size, atOnce));
         continue;
       }
       if (known) {

@@ -110,9 +110,14 @@ export class Cursor {
 
 /** Writes varints and fields, in their shortest form, into a buffer that grows. */
 export class Writer {
-  #bytes: Uint8Array<ArrayBuffer> = new Uint8Array(0);
+  #bytes: Uint8Array<ArrayBuffer>;
   /** Bytes written. */
   length = 0;
+
+  /** room: bytes to begin with. */
+  constructor(room = 0) {
+    this.#bytes = new Uint8Array(room);
+  }
 
   #room(n: number): number {
     const at = this.length;
@@ -152,10 +157,17 @@ export class Writer {
 
   /** Field of bytes or text, also if it is empty. */
   always(field: number, v: Uint8Array | string): void {
-    const b = typeof v === "string" ? utf8(v) : v;
     this.varint(field * 8 + 2);
-    this.varint(b.length);
-    this.raw(b);
+    if (typeof v === "string") this.sized(() => this.#text(v));
+    else {
+      this.varint(v.length);
+      this.raw(v);
+    }
+  }
+
+  #text(s: string): void {
+    const at = this.#room(3 * s.length);
+    this.length = at + encoder.encodeInto(s, this.#bytes.subarray(at)).written;
   }
 
   /** Field of bytes or text; empty is left out. */
