@@ -1,0 +1,44 @@
+// How many bytes a subscription may have on the way and unread.
+
+/** What the largest window is, in bytes, unless it was asked for a larger one. */
+export const largest = 1 << 20;
+
+/** A window that goes by within so many milliseconds is one that a round trip may wait for. */
+const quick = 1000;
+
+/**
+ * A window grows by what the consumer does. It doubles, up to `most`, when all of it was taken
+ * within a second by a consumer that had to wait for messages meanwhile: then the window may have
+ * been what they waited for, and memory is not, since such a consumer leaves nothing lying. So a
+ * path with a round trip up to a second gets what it can carry, and a consumer that is slower than
+ * its channel keeps the window that it began with. It never shrinks: to a consumer that stands
+ * still, a large window is that many bytes once.
+ */
+export class Window {
+  /** Bytes. */
+  size: number;
+  readonly most: number;
+  #passed = 0;
+  #since = performance.now();
+  #waited = false;
+
+  constructor(size: number) {
+    this.size = size;
+    this.most = Math.max(size, largest);
+  }
+
+  /** The consumer waits: there is nothing more to take. */
+  waits(): void {
+    this.#waited = true;
+  }
+
+  /** The consumer took so many bytes. */
+  took(bytes: number): void {
+    if ((this.#passed += bytes) < this.size) return;
+    const now = performance.now();
+    if (this.#waited && now - this.#since < quick) this.size = Math.min(2 * this.size, this.most);
+    this.#passed = 0;
+    this.#since = now;
+    this.#waited = false;
+  }
+}
