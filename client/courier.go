@@ -26,6 +26,7 @@ type courier struct {
 	subject relay.Subject // of the last session
 	named   bool          // there was one
 	stalled time.Time     // the session's queue was full: not before this
+	pace    pace          // of conn
 	sweepAt time.Time
 
 	mu     sync.Mutex
@@ -48,6 +49,7 @@ type courier struct {
 
 // An answer is the session's, to one attempt.
 type answer struct {
+	conn    *conn
 	letter  *letter
 	attempt uint32
 	at      relay.Position

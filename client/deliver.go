@@ -38,6 +38,9 @@ func (co *courier) pass(end bool) (wakeAt time.Time) {
 	now := time.Now()
 	var outcomes []outcome
 	for _, a := range answers {
+		if a.conn == co.conn {
+			co.pace.answered(a.end, now, jitter())
+		}
 		o := a.letter.outlet
 		o.answer(a.letter, a.attempt, a.at, a.end, now, jitter())
 		outcomes = co.collect(o, outcomes)
@@ -47,7 +50,7 @@ func (co *courier) pass(end bool) (wakeAt time.Time) {
 		co.stalled = time.Time{}
 	}
 	if co.conn != co.next {
-		co.conn, co.stalled = co.next, time.Time{}
+		co.conn, co.stalled, co.pace = co.next, time.Time{}, pace{window: co.pace.window, until: co.pace.until}
 		renamed := co.rename()
 		for o := range co.active {
 			o.spent = o.spent || renamed
@@ -66,7 +69,7 @@ func (co *courier) pass(end bool) (wakeAt time.Time) {
 			o.abandon(co.closed)
 			outcomes = co.collect(o, outcomes)
 		}
-	} else if co.conn != nil && !now.Before(co.stalled) {
+	} else if co.conn != nil && !now.Before(co.stalled) && co.pace.open(now) {
 		co.stalled = time.Time{}
 		outcomes = co.send(now, outcomes)
 	}
@@ -78,6 +81,9 @@ func (co *courier) pass(end bool) (wakeAt time.Time) {
 		wakeAt = earliest(wakeAt, at)
 	}
 	wakeAt = earliest(wakeAt, co.stalled)
+	if now.Before(co.pace.until) {
+		wakeAt = earliest(wakeAt, co.pace.until)
+	}
 	co.mu.Unlock()
 
 	for _, oc := range outcomes {
@@ -110,6 +116,9 @@ func (co *courier) send(now time.Time, outcomes []outcome) []outcome {
 		o := co.queue[0]
 		sent := 0
 		for ; sent < turn; sent++ {
+			if !co.pace.open(now) {
+				return co.collect(o, outcomes) // o keeps its place in the queue
+			}
 			l := o.next(now)
 			if l == nil {
 				break
@@ -136,14 +145,18 @@ func (co *courier) send(now time.Time, outcomes []outcome) []outcome {
 
 // hand gives l to the session, false if its queue is full.
 func (co *courier) hand(o *outbox, l *letter, now time.Time) bool {
-	attempt := l.attempt
-	err := co.conn.session.Publish(o.publication(l, now), func(at relay.Position, end relay.End) {
+	conn, attempt := co.conn, l.attempt
+	err := conn.session.Publish(o.publication(l, now), func(at relay.Position, end relay.End) {
 		co.answersMu.Lock()
-		co.answers = append(co.answers, answer{l, attempt, at, end})
+		co.answers = append(co.answers, answer{conn, l, attempt, at, end})
 		co.answersMu.Unlock()
 		co.wake()
 	})
-	return err == nil
+	if err != nil {
+		return false
+	}
+	co.pace.flight++
+	return true
 }
 
 // collect takes o's outcomes and what it freed. co.mu is held.

@@ -15,6 +15,9 @@ import (
 const (
 	sessionRetry      = 5 * time.Second
 	subscriptionRetry = 10 * time.Second
+	// publishRetry is the least wait after a publish too many. A client that goes back sends its
+	// whole window again; after a shorter wait the most of it would be refused once more.
+	publishRetry = 100 * time.Millisecond
 )
 
 // An account counts what one session, subject or address has, and holds it to its Scope.
@@ -111,10 +114,10 @@ func (a *account) publish(now time.Time, n, bytes int) relay.End {
 		a.bytes = rate.NewLimiter(perSecond(a.limits.Bytes), a.limits.byteBurst())
 	}
 	if wait := waitFor(a.publishes, now, n); wait > 0 {
-		return a.over(relay.PublishRate, wait, "%.0f publishes/s", a.limits.Publishes)
+		return a.over(relay.PublishRate, max(wait, publishRetry), "%.0f publishes/s", a.limits.Publishes)
 	}
 	if wait := waitFor(a.bytes, now, bytes); wait > 0 {
-		return a.over(relay.ByteRate, wait, "%.0f published bytes/s", a.limits.Bytes)
+		return a.over(relay.ByteRate, max(wait, publishRetry), "%.0f published bytes/s", a.limits.Bytes)
 	}
 	a.publishes.AllowN(now, min(n, a.publishes.Burst()))
 	a.bytes.AllowN(now, min(bytes, a.bytes.Burst()))
