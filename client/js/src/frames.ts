@@ -93,12 +93,13 @@ export interface FrameSink {
   goAway(g: { reason: number; deadline: number; alternatives: readonly string[] }): void;
 }
 
-/** Longest body of each frame that comes down, in bytes. One that only goes up has 0 to be refused by `read`. */
+/** Longest body of each frame that comes down, in bytes. Throws for those that only go up. */
 function longest(type: number): number | undefined {
   if (type === 0x26) return 1053984;
   if (type === 0x20 || type === 0x24 || type === 0x2f) return 8192;
   if (type === 0x22 || type === 0x28) return 256;
   if (type === 0x2b || type === 0x2c) return 64;
+  if (type > 0 && type < 15 && type % 2 === 0) throw new ProtocolViolation(`frame of type ${type}, which only goes up`);
   return undefined;
 }
 

@@ -107,7 +107,8 @@ function read(body: Uint8Array): Parts {
         if (entry.tag === 10) name = loose(entry);
         if (entry.tag === 18) value = loose(entry);
       }
-      (headers ??= Object.create(null) as {})[name] = value;
+      headers ??= Object.create(null) as Record<string, string>;
+      headers[name] = value;
     }
     if (c.tag === 34) contentType = loose(c);
     if (c.tag === 114) publisher = loose(c);

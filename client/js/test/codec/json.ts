@@ -1,0 +1,173 @@
+// What was read, as protobuf's JSON: to be compared with the golden fields, and with what Go reads.
+
+import type { FrameSink } from "../../src/frames.ts";
+import { FrameReader, ProtocolViolation } from "../../src/frames.ts";
+import { Message } from "../../src/message.ts";
+import { base64 } from "./golden.ts";
+import type { Up } from "./relay.ts";
+
+export interface Read {
+  type: string;
+  ref: number;
+  fields: Record<string, unknown>;
+}
+
+/** Leaves out what is absent in protobuf: 0, false and empty. */
+export function compact(fields: Record<string, unknown>): Record<string, unknown> {
+  const empty = (v: unknown): boolean =>
+    !v || v === "0" || (typeof v === "object" && Object.keys(v).length === 0);
+  return Object.fromEntries(Object.entries(fields).filter(([, v]) => !empty(v)));
+}
+
+/** A sink that lists what it gets. */
+export function lister(list: Read[]): FrameSink {
+  const put = (type: string, ref: number, fields: Record<string, unknown>): void =>
+    void list.push({ type, ref, fields: compact(fields) });
+  return {
+    welcome: (w) =>
+      put("Welcome", 0, {
+        session: w.session,
+        edge: w.edge,
+        region: w.region,
+        limits: compact({
+          payload: String(w.limits.payload),
+          unanswered: String(w.limits.unanswered),
+          subscriptions: w.limits.subscriptions,
+          streams: w.limits.streams,
+        }),
+        token_expires_ms: String(w.tokenExpires),
+      }),
+    ok: (ref, at, head, expires) =>
+      put("OK", ref, {
+        epoch: String(at.epoch),
+        seq: String(at.seq),
+        head_epoch: String(head.epoch),
+        head_seq: String(head.seq),
+        token_expires_ms: String(expires),
+      }),
+    end: (ref, e) =>
+      put("End", ref, {
+        code: e.code,
+        retry_after_ms: String(e.retryAfter),
+        deadline_ms: String(e.deadline),
+        detail: e.detail,
+        hint: compact({ alternatives: [...e.alternatives] }),
+        epoch: String(e.last?.epoch ?? 0),
+        seq: String(e.last?.seq ?? 0),
+      }),
+    message: (ref, epoch, seq, body) => put("Message", ref, messageFields(epoch, seq, body)),
+    gap: (ref, after, next, reason) =>
+      put("Gap", ref, {
+        after_epoch: String(after.epoch),
+        after_seq: String(after.seq),
+        next_epoch: String(next.epoch),
+        next_seq: String(next.seq),
+        reason: "GAP_" + reason.toUpperCase(),
+      }),
+    status: (ref, state) => put("Status", ref, { state: "STATE_" + state.toUpperCase() }),
+    pong: (ref) => put("Pong", ref, {}),
+    goAway: (g) =>
+      put("GoAway", 0, {
+        reason: g.reason,
+        deadline_ms: String(g.deadline),
+        alternatives: [...g.alternatives],
+      }),
+  };
+}
+
+export function messageFields(epoch: number, seq: number, body: Uint8Array): Record<string, unknown> {
+  const m = new Message("a:b", { epoch, seq }, body);
+  return compact({
+    epoch: String(epoch),
+    seq: String(seq),
+    message: compact({
+      payload: base64(m.bytes),
+      key: m.key,
+      headers: { ...m.headers },
+      content_type: m.contentType,
+      publisher: m.publisher,
+      time_ms: String(m.time.getTime()),
+    }),
+  });
+}
+
+/** Reads a stream that comes down, in pieces; what it got, and the code of the violation that ended it. */
+export function readDown(pieces: Iterable<Uint8Array>): { frames: Read[]; code: number | undefined } {
+  const frames: Read[] = [];
+  const reader = new FrameReader(lister(frames));
+  try {
+    for (const p of pieces) reader.push(p);
+    reader.finish();
+  } catch (e) {
+    if (e instanceof ProtocolViolation) return { frames, code: e.code };
+    throw e;
+  }
+  return { frames, code: undefined };
+}
+
+/** A frame that goes up. */
+export function upFields(u: Up): Read {
+  const { ref } = u;
+  switch (u.type) {
+    case "hello":
+      return {
+        type: "Hello",
+        ref,
+        fields: compact({
+          version_min: u.versionMin,
+          version_max: u.versionMax,
+          token: u.token,
+          lanes: u.lanes,
+          agent: u.agent,
+          streams: u.streams,
+        }),
+      };
+    case "publish": {
+      const p = u.publication;
+      return {
+        type: "Publish",
+        ref,
+        fields: compact({
+          channel: p.channel,
+          producer: base64(p.producer),
+          n: String(p.n),
+          age_ms: String(p.age),
+          void: p.void,
+          subject: u.subject,
+          body: base64(p.body),
+        }),
+      };
+    }
+    case "subscribe": {
+      const r = u.request;
+      const f = r.from;
+      return {
+        type: "Subscribe",
+        ref,
+        fields: compact({
+          channel: r.channel,
+          start: f.kind === "live" ? "" : "START_" + f.kind.toUpperCase(),
+          epoch: f.kind === "after" ? String(f.position.epoch) : "",
+          seq: f.kind === "after" ? String(f.position.seq) : "",
+          count: f.kind === "last" ? String(f.count) : "",
+          since_ms: f.kind === "since" ? String(f.ms) : "",
+          mode: r.latest ? "MODE_LATEST" : "",
+          limit: String(r.limit),
+          barrier: r.barrier,
+          own: r.own,
+          datagram: r.datagram,
+          credit: String(r.credit),
+          subject: u.subject,
+        }),
+      };
+    }
+    case "credit":
+      return { type: "Credit", ref, fields: compact({ bytes: String(u.bytes) }) };
+    case "cancel":
+      return { type: "Cancel", ref, fields: {} };
+    case "refresh":
+      return { type: "Refresh", ref, fields: compact({ token: u.token }) };
+    case "ping":
+      return { type: "Ping", ref, fields: {} };
+  }
+}
