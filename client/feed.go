@@ -184,10 +184,12 @@ func (f *feed) began(s **source) {
 // ended takes the end of *s.
 func (f *feed) ended(s **source, end *relay.End) (more bool, err error) {
 	current := (*s).conn == f.c.current()
+	successor := s == &f.succ
 	f.drop(s)
 	switch retry := end.Code.Retry(); {
 	case end.Code == relay.Done:
 		return false, nil
+	case retry == relay.Final && successor: // the one in use goes on, and the end of that tells
 	case retry == relay.Final:
 		return false, end.Err()
 	case !current: // the session is gone, or going: the next one tells

@@ -143,6 +143,37 @@ func TestAnnouncedEndOpensTheSuccessorFirst(t *testing.T) {
 	})
 }
 
+// TestRefusedSuccessorLeavesTheOneInUse: another edge may not know yet what this one knows.
+func TestRefusedSuccessorLeavesTheOneInUse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fakeNet{t: t}
+		c := f.client(Config{})
+		events := follow(t, c, "demo:x", SubscribeOptions{})
+		l := f.link(0)
+		old := l.sub(0)
+		old.put(okFrame(at(1, 0), at(1, 0)))
+		old.put(relay.Frame{Kind: relay.KindEnd, End: &relay.End{Code: relay.GoingAway, Deadline: time.Minute}})
+		synctest.Wait()
+		refuse := func(i int) {
+			l.sub(i).put(relay.Frame{Kind: relay.KindEnd, End: &relay.End{Code: relay.Forbidden}})
+		}
+		refuse(1)
+		old.put(messageFrame(at(1, 1)))
+		synctest.Wait()
+		if last, _ := lastSeq(*events); last != 1 || old.closed {
+			t.Errorf("message %d is the last, closed %v: it serves on", last, old.closed)
+		}
+		pass(20 * time.Second)
+		succ := l.sub(2)
+		succ.put(okFrame(at(1, 1), at(1, 1)))
+		succ.put(messageFrame(at(1, 2)))
+		synctest.Wait()
+		if last, _ := lastSeq(*events); last != 2 || !old.closed {
+			t.Errorf("message %d is the last, closed %v: the second successor stands", last, old.closed)
+		}
+	})
+}
+
 func TestFeedRetriesAndGivesUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := &fakeNet{t: t}
