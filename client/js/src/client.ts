@@ -4,6 +4,7 @@ import type { Conn } from "./conn.ts";
 import { Courier } from "./courier.ts";
 import { Emitter } from "./emitter.ts";
 import { BadRequestError, ClosedError } from "./errors.ts";
+import type { Host, Running } from "./feed.ts";
 import { Keeper } from "./keeper.ts";
 import type { LinkLike } from "./link.ts";
 import { producerOf } from "./message.ts";
@@ -12,7 +13,6 @@ import type { ConnectOptions, Settings } from "./options.ts";
 import { settings } from "./options.ts";
 import { isHidden, isOffline, watchPage } from "./page.ts";
 import type { State, StateChange } from "./state.ts";
-import type { Subscription } from "./subscription.ts";
 import { Tokens } from "./tokens.ts";
 
 /** A relay client: at any time it has one session, which it replaces when it is lost. */
@@ -46,13 +46,13 @@ export function connect(url: string | URL, options: ConnectOptions = {}): Relay 
 }
 
 /** What channels and subscriptions use of a relay client. */
-export class Client implements Relay {
+export class Client implements Relay, Host {
   readonly settings: Settings;
   readonly courier: Courier;
   readonly #tokens: Tokens;
   readonly #keeper: Keeper;
   readonly #events = new Emitter<{ state: StateChange }>();
-  readonly #subs = new Set<Subscription>();
+  readonly #subs = new Set<Running>();
   readonly #stopPage: () => void;
   #inUse: Conn | undefined; // by the courier
   #over: Error | undefined; // what everything rejects with
@@ -126,11 +126,11 @@ export class Client implements Relay {
     this.#keeper.part(link);
   }
 
-  add(sub: Subscription): void {
+  add(sub: Running): void {
     this.#subs.add(sub);
   }
 
-  remove(sub: Subscription): void {
+  remove(sub: Running): void {
     this.#subs.delete(sub);
   }
 
