@@ -66,6 +66,7 @@ interface Reader {
 interface Call {
   /** Undefined: a Pong answers. */
   readonly what: string | undefined;
+  readonly since: number;
   resolve(ms: number): void;
   reject(err: Error): void;
 }
@@ -212,10 +213,8 @@ export class Link implements LinkLike {
     return this.#call("the new token", (ref) => appendRefresh(this.#out, ref, token));
   }
 
-  async ping(): Promise<number> {
-    const since = performance.now();
-    await this.#call(undefined, (ref) => appendPing(this.#out, ref));
-    return performance.now() - since;
+  ping(): Promise<number> {
+    return this.#call(undefined, (ref) => appendPing(this.#out, ref));
   }
 
   close(code: number, reason: string): void {
@@ -226,7 +225,7 @@ export class Link implements LinkLike {
     const answer = new Promise<number>((resolve, reject) => {
       const no = this.end ?? (this.#calls.size < mostCalls ? undefined : endOf(Code.busy, "too many unanswered pings"));
       if (no) return reject(errorOf(no, what ?? "ping"));
-      this.#calls.set(++this.#ref, { what, resolve, reject });
+      this.#calls.set(++this.#ref, { what, since: performance.now(), resolve, reject });
       append(this.#ref);
       this.#flushSoon();
     });
@@ -367,6 +366,7 @@ export class Link implements LinkLike {
         if (!ref) return this.#finish(e.code ? e : { ...e, code: Code.link_lost }, Code.done, "");
         const p = publishes.get(ref);
         const c = calls.get(ref);
+        if (!e.code && (p || c)) out("End without a code");
         if (p) {
           this.#settle(ref, p);
           p.answer(undefined, e);
@@ -403,7 +403,7 @@ export class Link implements LinkLike {
         if (!c) return void heard(ref);
         if (c.what) out("a pong");
         calls.delete(ref);
-        c.resolve(0);
+        c.resolve(performance.now() - c.since);
       },
     };
     function begun(ref: number): SubscriptionSink | undefined {
