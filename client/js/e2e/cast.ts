@@ -1,0 +1,149 @@
+// Sets a scene: a stage, a page with a client on it, and what both say while something happens.
+import assert from "node:assert/strict";
+import type { Browser, BrowserContext, Page } from "puppeteer-core";
+import type { Carrier } from "../src/session.ts";
+import { inOrder, onceEach } from "./judge.ts";
+import type { Plan, Report } from "./plan.ts";
+import type { Probe } from "./page/probe.ts";
+import type { Site, Tokens } from "./site.ts";
+import { Stage } from "./stage.ts";
+import type { Fed, Programs, StageOptions } from "./stage.ts";
+
+declare const start: (plan: Plan) => void;
+declare const probe: Probe;
+
+export interface House {
+  readonly programs: Programs;
+  readonly site: Site;
+  readonly browser: Browser;
+}
+
+export interface SceneOptions extends StageOptions {
+  readonly carriers: readonly Carrier[];
+  /** Runs in the page before anything else of it. */
+  readonly before?: () => void;
+  /** Of tokens, ms. Absent: an hour. */
+  readonly ttl?: number;
+  /** Namespaces of the channels of the hasty and of the slow consumer. */
+  readonly hasty?: string;
+  readonly slow?: string;
+  /** Over WebSocket without TLS. */
+  readonly plain?: boolean;
+}
+
+export const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** Waits until f returns something, at most `within` ms. */
+export async function until<T>(what: string, f: () => Promise<T | false | undefined>, within = 30_000): Promise<T> {
+  const end = Date.now() + within;
+  for (;;) {
+    const got = await f();
+    if (got) return got;
+    assert.ok(Date.now() < end, `after ${within} ms it is not so that ${what}`);
+    await sleep(50);
+  }
+}
+
+/**
+ * One page with one client that reads two channels, one as fast as it can and one with a second
+ * for each message, and publishes to a third; and the stage that it talks to.
+ */
+export class Scene {
+  readonly stage: Stage;
+  readonly page: Page;
+  readonly tokens: Tokens;
+  readonly #context: BrowserContext;
+  readonly #channels: readonly [hasty: string, slow: string];
+  #feeds: (() => Promise<Fed>)[] = [];
+
+  static async open(house: House, o: SceneOptions): Promise<Scene> {
+    const stage = await Stage.start(house.programs, o);
+    const context = await house.browser.createBrowserContext();
+    try {
+      const page = await context.newPage();
+      const [token, tokens] = house.site.tokens(stage);
+      tokens.ttl = o.ttl ?? tokens.ttl;
+      if (o.before) await page.evaluateOnNewDocument(o.before);
+      await page.goto(house.site.url);
+      const channels = [`${o.hasty ?? "chat"}:hasty`, `${o.slow ?? "chat"}:slow`] as const;
+      const edge = stage.edges[0]!;
+      await page.evaluate((plan: Plan) => start(plan), {
+        url: edge.url, token,
+        options: { certHashes: stage.hashes, carriers: o.carriers, ...(o.plain ? { webSocketURL: edge.http } : {}) },
+        subs: [{ channel: channels[0] }, { channel: channels[1], pause: 1000 }],
+      } satisfies Plan);
+      const scene = new Scene(stage, page, tokens, context, channels);
+      await until("both subscriptions stand", async () => (await scene.report()).subs.every((s) => s.subscribed > 0));
+      return scene;
+    } catch (err) {
+      await context.close();
+      await stage.end();
+      throw new Error(`${(err as Error).message}; the stage wrote: ${stage.complaints}`, { cause: err });
+    }
+  }
+
+  private constructor(stage: Stage, page: Page, tokens: Tokens, context: BrowserContext, channels: readonly [string, string]) {
+    this.stage = stage;
+    this.page = page;
+    this.tokens = tokens;
+    this.#context = context;
+    this.#channels = channels;
+  }
+
+  report(): Promise<Report> {
+    return this.page.evaluate(() => probe.report);
+  }
+
+  /** Begins to publish: at the home 50 messages a second to the one and one in 1.1 s to the other channel, and in the page 20 a second. */
+  async play(): Promise<void> {
+    this.#feeds = [this.stage.feed(this.#channels[0], 100, 5), this.stage.feed(this.#channels[1], 1100)];
+    await this.page.evaluate(() => probe.publish("chat:mine", 50));
+    await until("messages come", async () => (await this.report()).subs.every((s) => s.got.length > 0));
+  }
+
+  /** Waits until messages come that are published from now on. */
+  async goesOn(within = 30_000): Promise<void> {
+    const { n } = await this.stage.publish(this.#channels[0], 1);
+    await until("messages come again", async () => (await this.report()).subs[0]!.got.some((g) => g[2] >= n), within);
+  }
+
+  /** Ends the feeds at the home. */
+  async rest(): Promise<Fed[]> {
+    return (this.#fed ??= await Promise.all(this.#feeds.map((stop) => stop())));
+  }
+  #fed: Fed[] | undefined;
+
+  /** Lets everything arrive, judges it, and closes the client. epoch: judge the page's own publishes of that one only. */
+  async finish(): Promise<Report> {
+    await this.rest();
+    const last = await Promise.all(this.#channels.map(async (channel) => this.stage.publish(channel, 1)));
+    await this.page.evaluate(() => probe.stop());
+    await until("the last messages came", async () => {
+      const { subs } = await this.report();
+      return last.every(({ n }, i) => subs[i]!.got.at(-1)?.[2] === n || subs[i]!.ended !== undefined);
+    }, 60_000).catch((err: Error) => this.#explain(err));
+    const kept = await this.stage.history("chat:mine");
+    const report = await this.report();
+    const closed = await this.page.evaluate(async () => {
+      const before = probe.report.subs.map((s) => s.ended);
+      const after = await probe.close();
+      return { before, state: after.states.at(-1)!.to };
+    });
+    assert.equal(closed.state, "closed");
+    last.forEach(({ n }, i) => inOrder(report.subs[i]!, n));
+    onceEach(report, kept, kept[0]?.epoch);
+    assert.deepEqual((await this.report()).errors, []);
+    return report;
+  }
+
+  async #explain(err: Error): Promise<never> {
+    const r = await this.report();
+    const subs = r.subs.map((s) => ({ ...s, got: s.got.slice(-3), count: s.got.length }));
+    throw new Error(`${err.message}: ${JSON.stringify({ ...r, subs, acks: r.acks.slice(-3) })}; the stage wrote: ${this.stage.complaints}`);
+  }
+
+  async close(): Promise<void> {
+    await this.#context.close().catch(() => {});
+    await this.stage.end();
+  }
+}
