@@ -2,7 +2,7 @@
 
 import type { Host } from "./feed.ts";
 import type { Message } from "./message.ts";
-import { count } from "./options.ts";
+import { bad, count } from "./options.ts";
 import { parseStart } from "./start.ts";
 import type { From } from "./start.ts";
 import { Subscription } from "./subscription.ts";
@@ -20,6 +20,7 @@ export interface HistoryOptions {
  * anew, and takes as much memory as a subscription. Throws BadRequestError for options that cannot be.
  */
 export function history(host: Host, channel: string, options: HistoryOptions): AsyncIterable<Message> {
+  if (Object(options) !== options) bad("options", options, 'an object, as { limit: 100 }');
   const limit = count("limit", options.limit, Number.MAX_SAFE_INTEGER, 1);
   const from = options.from === "live" ? "start" : (options.from ?? "start");
   parseStart(from);

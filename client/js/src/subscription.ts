@@ -82,12 +82,12 @@ export class Subscription implements AsyncIterableIterator<Message> {
   #over = false;
   #error: Error | undefined;
   #looped = false;
-  /** Messages by datagram that came faster than they were taken, and were dropped for newer ones of other keys. */
-  dropped = 0;
+  #dropped = 0;
 
   /** Internal: `subscribe` and `history` of a channel make them. Throws BadRequestError, or ClosedError. */
   constructor(host: Host, channel: string, options: SubscribeOptions, limit = 0) {
     this.channel = channel;
+    if (Object(options) !== options) bad("options", options, 'an object, as { from: "live" }');
     const { from = "live", mode = "reliable", datagram = false, barrier = false } = options;
     if (mode !== "reliable" && mode !== "latest") bad("mode", mode, '"reliable" or "latest"');
     const latest = mode === "latest";
@@ -107,7 +107,7 @@ export class Subscription implements AsyncIterableIterator<Message> {
         return queue.bytes;
       },
       message: (at, body, free) => {
-        const size = body.length;
+        const size = body.length || 1;
         const first = this.#waiting.shift();
         if (first) {
           first.resolve({ value: new Message(channel, at, body), done: false });
@@ -116,7 +116,7 @@ export class Subscription implements AsyncIterableIterator<Message> {
         }
         const m = new Message(channel, at, queue.own(body));
         queue.put(m, size, latest ? (m.key ?? "") : undefined);
-        while (free && queue.bytes > this.#feed.window.size && queue.drop()) this.dropped++;
+        while (free && queue.bytes > this.#feed.window.size && queue.drop()) this.#dropped++;
       },
       hole: (h) => {
         queue.hole(h);
@@ -140,6 +140,11 @@ export class Subscription implements AsyncIterableIterator<Message> {
   /** Calls fn at each event of that name; the function returned ends that. What fn throws is reported as an uncaught error. */
   on<K extends keyof SubscriptionEvents>(name: K, fn: (event: SubscriptionEvents[K]) => void): () => void {
     return this.#events.on(name, fn);
+  }
+
+  /** Messages by datagram that were dropped for newer ones of other keys: those that waited were more than the window. */
+  get dropped(): number {
+    return this.#dropped;
   }
 
   /** Resolves when it stands for the first time; rejects with what ended it before. */
