@@ -142,11 +142,11 @@ function read(sink: FrameSink, type: number, ref: number, c: Cursor): void {
     case 0x24:
       return sink.end(ref, readEnd(c));
     case 0x28: {
-      const v = numbers(c, 4);
+      const v = numbers(c, 4, true);
       return sink.gap(ref, { epoch: v[1]!, seq: v[2]! }, { epoch: v[3]!, seq: v[4]! }, reasons[v[5]! - 1] ?? "trimmed");
     }
     case 0x2b: {
-      const state = numbers(c, 0)[1];
+      const state = numbers(c, 0, true)[1];
       if (state === 1 || state === 2) sink.status(ref, state === 1 ? "lost" : "restored");
       return;
     }
@@ -162,12 +162,12 @@ function check(c: Cursor): void {
   while (c.next()) if (c.tag === 26) for (const entry = c.inner(); entry.next(); );
 }
 
-/** The varint fields 1 to 5 of a body, by number; the first few name something. */
-function numbers(c: Cursor, names: number): number[] {
+/** The varint fields 1 to 5 of a body, by number. The first few name something; the others may be enums, of 32 bits. */
+function numbers(c: Cursor, names: number, enums?: boolean): number[] {
   const v = [0, 0, 0, 0, 0, 0];
   while (c.next()) {
     const field = c.tag / 8;
-    if (field < 6 && c.tag % 8 === 0) v[field] = c.value;
+    if (field < 6 && c.tag % 8 === 0) v[field] = enums && field > names ? c.low : c.value;
   }
   for (let i = 1; i <= names; i++) if (v[i]! > MAX) throw new ProtocolViolation("position not below 2^53");
   return v;

@@ -164,6 +164,7 @@ export function encodeMessage(m: Outgoing, payload: number): Uint8Array {
     });
   }
   w.data(4, text("contentType", m.contentType ?? ""));
+  if (m.id !== undefined && !text("id", m.id)) throw new BadRequestError("id is empty: leave it out, or give one");
   within("headers and content type", w.length - before, maxOther);
   return w.take();
 }
