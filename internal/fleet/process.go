@@ -49,6 +49,7 @@ type EdgeConfig struct {
 // over links to nodes.
 type EdgeProcess struct {
 	// Set at construction.
+	home  relay.Upstream // without the hub
 	edge  *edge.Edge
 	peers *peers
 	parts []part
@@ -80,6 +81,7 @@ func NewEdgeProcess(c EdgeConfig) (*EdgeProcess, error) {
 		upstream = home
 		p.parts = append(p.parts, part{"home", home.Run})
 	}
+	p.home = upstream
 	c.Hub.Upstream, c.Hub.Log = upstream, c.Log
 	fanOut := hub.New(c.Hub)
 	p.parts = append(p.parts, part{"hub", fanOut.Run})

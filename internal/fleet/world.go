@@ -146,6 +146,9 @@ func (w *World) Close() { w.sockets.Close() }
 // URLs returns where the world listens.
 func (w *World) URLs() URLs { return w.urls }
 
+// Home returns the world's home, for who publishes without a session.
+func (w *World) Home() relay.Upstream { return w.process.home }
+
 // CertHashes returns the SHA-256 of the certificate in use and of the one that follows.
 func (w *World) CertHashes() [2][32]byte {
 	return w.ring.hashes()
