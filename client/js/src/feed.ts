@@ -244,6 +244,7 @@ export class Feed implements Running {
     const spare = s === this.#succ;
     if (!spare && s !== this.#cur) return;
     if (end.deadline > 0) {
+      if (s.announced) return;
       s.announced = true;
       return this.#again(s, (failures) => fullJitter(50, 1000, failures - 1, Math.random()));
     }

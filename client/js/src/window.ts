@@ -8,11 +8,10 @@ const quick = 1000;
 
 /**
  * A window grows by what the consumer does. It doubles, up to `most`, when all of it was taken
- * within a second by a consumer that had to wait for messages meanwhile: then the window may have
- * been what they waited for, and memory is not, since such a consumer leaves nothing lying. So a
- * path with a round trip up to a second gets what it can carry, and a consumer that is slower than
- * its channel keeps the window that it began with. It never shrinks: to a consumer that stands
- * still, a large window is that many bytes once.
+ * within a second by a consumer that had to wait for messages meanwhile: then the window may be
+ * what held them up. So a path with a round trip of up to a second gets what it can carry, and no
+ * window is more than its consumer took in two seconds, but the one that it began with. It never
+ * shrinks: of a consumer that then stands still, it is that many bytes once.
  */
 export class Window {
   /** Bytes. */
