@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -131,7 +132,8 @@ func newDesk(t *testing.T) *desk {
 	if err := os.Symlink(binary, filepath.Join(bin, "meridian")); err != nil {
 		t.Fatal(err)
 	}
-	d.env = append(os.Environ(), "HOME="+s.dir, "MERIDIAN_CONFIG_DIR="+s.dir, "PATH="+bin+":"+os.Getenv("PATH"),
+	environ := slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "MERIDIAN_") }) // they would be settings
+	d.env = append(environ, "HOME="+s.dir, "MERIDIAN_CONFIG_DIR="+s.dir, "PATH="+bin+":"+os.Getenv("PATH"),
 		"TOKEN="+strings.TrimSpace(s.ok("", "token").out))
 	for _, name := range []string{"GOCACHE", "GOPATH", "GOMODCACHE"} { // they follow HOME
 		out, err := exec.CommandContext(t.Context(), "go", "env", name).Output()

@@ -23,17 +23,19 @@ relay.on("state", ({ to, reason, edge, carrier }) => {
   state.textContent = to === "connected" ? `connected to ${edge} by ${carrier}` : reason ? `${to}: ${reason.message}` : to;
 });
 
+const waiting = new Map(); // rows of own messages that have not come back, by their reference
 const room = relay.channel("demo:chat");
 const sub = room.subscribe({ from: "last:50" });
 sub.on("gap", ({ after, reset }) => {
   if (reset) {
-    // The home began anew: what stands beyond `after` no longer exists.
+    // The channel's home began anew: what it had beyond `after` no longer exists.
     for (const row of log.querySelectorAll("article[data-seq]")) {
       const { epoch, seq } = row.dataset;
       if (+epoch > after.epoch || (+epoch === after.epoch && +seq > after.seq)) row.remove();
     }
+    for (const [ref, row] of waiting) if (!row.isConnected) waiting.delete(ref);
   }
-  add("p", reset ? "The relay began anew; messages from before are gone." : "Some messages are no longer kept.").className = "notice";
+  add("p", reset ? "The relay began anew, without what stands above." : "Some messages are no longer kept.").className = "notice";
 });
 
 /** Adds an element with a text to a parent. */
@@ -47,13 +49,13 @@ function add(kind, content, parent = log) {
 /** Adds a row for what was said; without a time it is still on its way. */
 function show({ name, text }, time) {
   const row = add("article", "");
-  add("b", String(name).slice(0, 40), row);
+  add("b", plain(name).slice(0, 40), row);
   add("time", time ? time.toLocaleTimeString() : "sending", row);
-  add("p", String(text).slice(0, 2000), row);
+  add("p", plain(text).slice(0, 2000), row);
   return row;
 }
+const plain = (value) => (typeof value === "string" ? value : (JSON.stringify(value) ?? ""));
 
-const waiting = new Map(); // rows of own messages that have not come back, by their reference
 form.addEventListener("submit", async (event) => {
   event.preventDefault();
   const said = { name: name.value, text: text.value };
@@ -64,7 +66,8 @@ form.addEventListener("submit", async (event) => {
   text.value = "";
   log.scrollTop = log.scrollHeight;
   try {
-    await room.publish({ json: said, headers: { ref } });
+    const { position } = await room.publish({ json: said, headers: { ref } });
+    Object.assign(row.dataset, position);
     row.classList.remove("waiting"); // acknowledged: it stands
     row.querySelector("time").textContent = "sent";
   } catch (error) {
