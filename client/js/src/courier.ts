@@ -95,7 +95,10 @@ export class Courier {
       if (signal?.aborted) return reject(signal.reason);
       const cost = body.length + letterCost;
       if (this.#pending && this.#bytes + cost > this.#limit) return reject(this.#full(channel));
-      const give = () => this.#cancel(o, l, signal!.reason);
+      const give = () => {
+        o.cancel(l, signal!.reason);
+        this.#schedule();
+      };
       const l = new Letter(body, (at, error) => {
         signal?.removeEventListener("abort", give);
         if (at) resolve(at);
@@ -168,11 +171,6 @@ export class Courier {
       for (const resolve of this.#waiting.splice(0)) resolve();
     }
   };
-
-  #cancel(o: Outbox, l: Letter, reason: unknown): void {
-    o.cancel(l, reason);
-    this.#ready(o);
-  }
 
   /** Queues o for a turn. */
   #ready(o: Outbox): void {

@@ -322,12 +322,15 @@ export class Outbox {
     this.#producer = this.#draw?.() ?? this.#producer;
   }
 
-  /** Gives l up for the reason given. One without a number goes at once; another goes on as void, so that its number is used up. */
+  /**
+   * Gives l up for the reason given. One without a number goes at once, as does an id's that does
+   * not fly; another goes on as void, so that its number is used up.
+   */
   cancel(l: Letter, reason: unknown): void {
     if (l.told) return;
     this.#tell(l, undefined, this.#orUnknown(l, reason));
-    if (!l.n) this.#end(l);
-    else l.void = !!this.#draw;
+    if (l.n && (this.#draw || l.flying)) l.void = true;
+    else this.#end(l);
   }
 
   /** Ends every letter for the reason given: the client is closed. */

@@ -141,6 +141,9 @@ test("a channel with much to send does not hold up another, also where room come
     }
     const before = h.sent.findIndex((p) => p.channel === "demo:one");
     assert.ok(before >= 0 && before <= 64, `room ${room}: ${before} of the other channel went first`);
+    h.free(Infinity);
+    await settle();
+    assert.equal(h.sent.length, 501);
   }
 });
 
@@ -191,6 +194,53 @@ test("what was lost goes again over the next link, under its number", async () =
     got.map((g) => g.at?.seq),
     [1, 2],
   );
+});
+
+test("what flies when the link is replaced goes over the new one at once", async () => {
+  const { co, h } = started();
+  outcome(co.post("demo:x", body));
+  await settle();
+  const next = new Held();
+  co.use(next.link, "alice");
+  await settle();
+  assert.deepEqual(
+    [...h.sent, ...next.sent].map((p) => p.n),
+    [1, 1],
+  );
+});
+
+test("each of many channels waits for its own time", async (t) => {
+  const time = virtualTime(t);
+  const { co, h } = started();
+  for (let i = 0; i < 4; i++) outcome(co.post("demo:" + i, body));
+  await settle();
+  const next = new Held();
+  co.use(next.link, "alice");
+  await settle();
+  for (let i = 0; i < 4; i++) next.refuse(i, Code.publish_rate, 1000 * (4 - i));
+  await settle();
+  h.ok(1); // late: demo:1 waits for nothing more
+  await settle();
+  await time.advance(6000);
+  assert.deepEqual(
+    next.sent.slice(4).map((p) => p.channel),
+    ["demo:3", "demo:2", "demo:0"],
+  );
+});
+
+test("a timer that fires early is set again", async (t) => {
+  const { co, h } = started();
+  const set = t.mock.method(globalThis, "setTimeout", (() => 1) as unknown as typeof setTimeout);
+  outcome(co.post("demo:x", body));
+  await settle();
+  h.refuse(0, Code.publish_rate, 1000);
+  await settle();
+  assert.equal(set.mock.callCount(), 1);
+  (set.mock.calls[0]!.arguments[0] as () => void)();
+  await settle();
+  assert.equal(set.mock.callCount(), 2);
+  co.use(undefined);
+  await settle();
 });
 
 test("the link that was replaced is forgotten: its room wakes nobody, its answer counts", async () => {
@@ -366,12 +416,31 @@ test("no timer but for a wait that a refusal asks for", async () => {
   outcome(co.post("demo:y", body));
   await settle();
   assert.equal(timers(), none + 1);
+  h.end = end(Code.link_lost);
+  outcome(co.post("demo:z", body));
+  await settle();
+  assert.equal(timers(), none, "a link that ended is nothing to wait for");
+  h.end = undefined;
+  outcome(co.post("demo:z", body));
+  await settle();
+  assert.equal(timers(), none + 1);
   co.use(undefined);
   await settle();
   assert.equal(timers(), none, "without a link there is nothing to wait for");
   co.use(h.link, "alice");
   await settle();
-  h.refuse(2, Code.publish_rate, 60_000);
+  const id = new AbortController();
+  const i = h.sent.length;
+  outcome(co.post("demo:id", body, new Uint8Array(16).fill(7), id.signal));
+  await settle();
+  h.refuse(i, Code.publish_rate, 60_000);
+  await settle();
+  assert.equal(timers(), none + 1);
+  id.abort();
+  await settle();
+  assert.equal(timers(), none, "nothing waits that was given up");
+  const y = h.sent.findLastIndex((p) => p.channel === "demo:y");
+  h.refuse(y, Code.publish_rate, 60_000);
   await settle();
   assert.equal(timers(), none + 1);
   co.abandon(new ClosedError("closed"));

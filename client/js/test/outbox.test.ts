@@ -174,12 +174,13 @@ test("a new epoch: what may stand is unknown, the rest goes on under a new produ
   b.ok(l[1], 2); // was in the table
   b.refuse(l[2], Code.too_old);
   b.refuse(l[3], Code.too_old);
+  l.push(...b.push(1));
   b.wantNumbers(2); // not before all is answered
   b.refuse(l[4], Code.too_old); // tried once: not applied
   b.unknown(l[2]);
   b.unknown(l[3]);
   assert.ok(!b.told.has(l[4]!), "number 5 goes on");
-  b.wantNumbers(2, 1);
+  b.wantNumbers(2, 1, 2);
 });
 
 test("gives up after several producers", () => {
@@ -348,6 +349,57 @@ test("an acknowledgement counts also when it is late", () => {
   // A late refusal counts for nothing.
   b.o.answer(l[1]!, first, undefined, end(Code.forbidden), b.now, 0);
   assert.ok(!b.told.has(l[1]!));
+  b.wantNumbers(1);
+  b.ok(l[1], 10);
+  assert.ok(b.o.idle);
+});
+
+test("too old with others in flight: those are awaited", () => {
+  const b = new Bench();
+  const l = b.push(2);
+  b.send();
+  b.refuse(l[1], Code.busy);
+  b.refuse(l[0], Code.busy);
+  b.pass(maxAge);
+  assert.equal(b.o.next(b.now), l[0]);
+  b.pass(1); // the link took one, and no more until now
+  b.wantNumbers(1);
+  b.ok(l[0], 1);
+  b.wantNumbers(2, 1);
+  assert.equal(b.told.size, 1);
+});
+
+test("number 1 out of order, which no home says: tried again, and not at once for ever", () => {
+  const b = new Bench();
+  const l = b.push(1);
+  b.send();
+  const at = b.now.steady;
+  for (let i = 0; i < 20; i++) {
+    b.o.answer(l[0]!, l[0]!.attempt, undefined, end(Code.out_of_order), b.now, 0.5);
+    b.pass(Math.max(b.o.wakeAt() - b.now.steady, 0));
+    b.wantNumbers(1, 1);
+  }
+  assert.ok(b.now.steady - at > 20_000);
+});
+
+test("refusals behind the one it went back to add no wait", () => {
+  const b = new Bench();
+  const l = b.push(3);
+  b.send();
+  b.refuse(l[0], Code.busy, 1000);
+  b.refuse(l[1], Code.busy, 9000);
+  b.refuse(l[2], Code.unavailable);
+  assert.equal(b.o.wakeAt(), b.now.steady + 1000);
+});
+
+test("a number used for another payload is over at once", () => {
+  const b = new Bench();
+  const l = b.push(1);
+  b.send();
+  b.refuse(l[0], Code.conflict);
+  b.error(l[0], ConflictError);
+  b.wantNumbers(1);
+  assert.ok(b.o.idle);
 });
 
 const id = new Uint8Array(16).fill(99);
@@ -382,6 +434,16 @@ test("an id given up while lost is not sent again, nor used up", () => {
   b.wantNumbers(99);
   assert.ok(b.o.idle);
   assert.equal(b.ended, 1);
+});
+
+test("an id given up while it waits is over at once", () => {
+  const b = new Bench(id);
+  const l = b.push(1);
+  b.send();
+  b.refuse(l[0], Code.busy, 60_000);
+  b.o.cancel(l[0]!, gaveUp);
+  assert.equal(b.told.get(l[0]!)?.error, gaveUp);
+  assert.ok(b.o.idle);
 });
 
 test("abandon: unknown for what is in doubt, the reason for the rest", () => {
