@@ -87,6 +87,7 @@ export class Splitter {
     }
     const start = h.at;
     const type = h.varint();
+    const odd = h.low & 1; // of a type beyond 2^53 too
     const ref = type < 0 ? -1 : h.varint();
     const size = ref < 0 ? -1 : h.varint();
     if (size < 0) {
@@ -99,7 +100,7 @@ export class Splitter {
     }
     if (ref > MAX) malformed("ref: not below 2^53");
     const longest = this.#longest(type);
-    if (longest === undefined && type % 2 === 0) throw new ProtocolViolation("frame of unknown type " + type, Code.unsupported);
+    if (longest === undefined && !odd) throw new ProtocolViolation("frame of unknown type " + type, Code.unsupported);
     if (size > (longest ?? longestUnknown))
       throw new ProtocolViolation(`frame of type ${type} with ${size} bytes`, Code.too_large);
     this.#type = type;

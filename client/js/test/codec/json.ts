@@ -15,9 +15,12 @@ export interface Read {
 /** Leaves out what is absent in protobuf: 0, false and empty. */
 export function compact(fields: Record<string, unknown>): Record<string, unknown> {
   const empty = (v: unknown): boolean =>
-    !v || v === "0" || (typeof v === "object" && Object.keys(v).length === 0);
+    !v || (typeof v === "object" && Object.keys(v).length === 0);
   return Object.fromEntries(Object.entries(fields).filter(([, v]) => !empty(v)));
 }
+
+/** A 64-bit number; 0 is left out. */
+const u64 = (v: number): string => (v ? String(v) : "");
 
 /** A sink that lists what it gets. */
 export function lister(list: Read[]): FrameSink {
@@ -30,38 +33,38 @@ export function lister(list: Read[]): FrameSink {
         edge: w.edge,
         region: w.region,
         limits: compact({
-          payload: String(w.limits.payload),
-          unanswered: String(w.limits.unanswered),
+          payload: u64(w.limits.payload),
+          unanswered: u64(w.limits.unanswered),
           subscriptions: w.limits.subscriptions,
           streams: w.limits.streams,
         }),
-        token_expires_ms: String(w.tokenExpires),
+        token_expires_ms: u64(w.tokenExpires),
       }),
     ok: (ref, at, head, expires) =>
       put("OK", ref, {
-        epoch: String(at.epoch),
-        seq: String(at.seq),
-        head_epoch: String(head.epoch),
-        head_seq: String(head.seq),
-        token_expires_ms: String(expires),
+        epoch: u64(at.epoch),
+        seq: u64(at.seq),
+        head_epoch: u64(head.epoch),
+        head_seq: u64(head.seq),
+        token_expires_ms: u64(expires),
       }),
     end: (ref, e) =>
       put("End", ref, {
         code: e.code,
-        retry_after_ms: String(e.retryAfter),
-        deadline_ms: String(e.deadline),
+        retry_after_ms: u64(e.retryAfter),
+        deadline_ms: u64(e.deadline),
         detail: e.detail,
         hint: compact({ alternatives: [...e.alternatives] }),
-        epoch: String(e.last?.epoch ?? 0),
-        seq: String(e.last?.seq ?? 0),
+        epoch: u64(e.last?.epoch ?? 0),
+        seq: u64(e.last?.seq ?? 0),
       }),
     message: (ref, epoch, seq, body) => put("Message", ref, messageFields(epoch, seq, body)),
     gap: (ref, after, next, reason) =>
       put("Gap", ref, {
-        after_epoch: String(after.epoch),
-        after_seq: String(after.seq),
-        next_epoch: String(next.epoch),
-        next_seq: String(next.seq),
+        after_epoch: u64(after.epoch),
+        after_seq: u64(after.seq),
+        next_epoch: u64(next.epoch),
+        next_seq: u64(next.seq),
         reason: "GAP_" + reason.toUpperCase(),
       }),
     status: (ref, state) => put("Status", ref, { state: "STATE_" + state.toUpperCase() }),
@@ -69,7 +72,7 @@ export function lister(list: Read[]): FrameSink {
     goAway: (g) =>
       put("GoAway", 0, {
         reason: g.reason,
-        deadline_ms: String(g.deadline),
+        deadline_ms: u64(g.deadline),
         alternatives: [...g.alternatives],
       }),
   };
@@ -78,15 +81,15 @@ export function lister(list: Read[]): FrameSink {
 export function messageFields(epoch: number, seq: number, body: Uint8Array): Record<string, unknown> {
   const m = new Message("a:b", { epoch, seq }, body);
   return compact({
-    epoch: String(epoch),
-    seq: String(seq),
+    epoch: u64(epoch),
+    seq: u64(seq),
     message: compact({
       payload: base64(m.bytes),
       key: m.key,
       headers: { ...m.headers },
       content_type: m.contentType,
       publisher: m.publisher,
-      time_ms: String(m.time.getTime()),
+      time_ms: u64(m.time.getTime()),
     }),
   });
 }
@@ -130,8 +133,8 @@ export function upFields(u: Up): Read {
         fields: compact({
           channel: p.channel,
           producer: base64(p.producer),
-          n: String(p.n),
-          age_ms: String(p.age),
+          n: u64(p.n),
+          age_ms: u64(p.age),
           void: p.void,
           subject: u.subject,
           body: base64(p.body),
@@ -147,22 +150,22 @@ export function upFields(u: Up): Read {
         fields: compact({
           channel: r.channel,
           start: f.kind === "live" ? "" : "START_" + f.kind.toUpperCase(),
-          epoch: f.kind === "after" ? String(f.position.epoch) : "",
-          seq: f.kind === "after" ? String(f.position.seq) : "",
-          count: f.kind === "last" ? String(f.count) : "",
-          since_ms: f.kind === "since" ? String(f.ms) : "",
+          epoch: f.kind === "after" ? u64(f.position.epoch) : "",
+          seq: f.kind === "after" ? u64(f.position.seq) : "",
+          count: f.kind === "last" ? u64(f.count) : "",
+          since_ms: f.kind === "since" ? u64(f.ms) : "",
           mode: r.latest ? "MODE_LATEST" : "",
-          limit: String(r.limit),
+          limit: u64(r.limit),
           barrier: r.barrier,
           own: r.own,
           datagram: r.datagram,
-          credit: String(r.credit),
+          credit: u64(r.credit),
           subject: u.subject,
         }),
       };
     }
     case "credit":
-      return { type: "Credit", ref, fields: compact({ bytes: String(u.bytes) }) };
+      return { type: "Credit", ref, fields: compact({ bytes: u64(u.bytes) }) };
     case "cancel":
       return { type: "Cancel", ref, fields: {} };
     case "refresh":
