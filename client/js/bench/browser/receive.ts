@@ -1,0 +1,126 @@
+// How many messages a second a page takes through `for await`, touching payload and position of each.
+import type { CDPSession, Page } from "puppeteer-core";
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import type { Carrier } from "../../src/session.ts";
+import type { Stage } from "../../e2e/stage.ts";
+import type { Figure } from "./figure.ts";
+import type { Bench, Read, Reading } from "./page.ts";
+import { watchProcessor } from "./processor.ts";
+import { carriers, names, publish, where } from "./rig.ts";
+import type { Rig } from "./rig.ts";
+
+declare const bench: Bench;
+
+const size = 1024;
+const count = 300_000;
+const keep = 1 << 30;
+/** Seconds of a live load. */
+const liveFor = 8;
+
+interface Shape {
+  readonly channels: number;
+  readonly least: number;
+}
+const shapes: readonly Shape[] = [{ channels: 1, least: 60_000 }, { channels: 200, least: 40_000 }];
+
+/** From what the home has stored, as fast as it goes. */
+export async function* history(rig: Rig): AsyncGenerator<Figure> {
+  for (const { channels, least } of shapes) {
+    const stage = await rig.stand({ bytes: keep });
+    try {
+      await publish(stage, "bench:old", count, { size, channels });
+      for (const carrier of carriers) {
+        const runs: number[] = [];
+        let shares = "";
+        for (let i = 0; i <= (rig.options.runs ?? 5); i++) {
+          const [read, said] = await once(rig, stage, carrier, i, channels);
+          if (i === 0) continue; // the page's code is compiled, the server's memory is warm
+          runs.push(read.count / (read.took / 1000));
+          shares = said;
+        }
+        yield { name: `receive from history, ${on(channels)}, ${carrier}`, unit: "messages/s", runs, target: { least } };
+        console.log(`        ${shares}`);
+      }
+    } finally {
+      await stage.end();
+    }
+  }
+}
+
+async function once(rig: Rig, stage: Stage, carrier: Carrier, i: number, channels: number): Promise<[Read, string]> {
+  const page = await rig.page();
+  try {
+    const r: Reading = { ...(await where(stage, carrier)), channels: names("bench:old", channels), unread: [], from: "start" };
+    const stop = await profile(rig, page, `history-${channels}-${carrier}-${i}`);
+    const said = watchProcessor();
+    const read = await page.evaluate(async (r: Reading, n: number) => {
+      await bench.open(r);
+      return bench.until(n);
+    }, r, count);
+    const shares = said();
+    await stop();
+    await page.evaluate(() => bench.close());
+    return [read, shares];
+  } finally {
+    await page.browserContext().close();
+  }
+}
+
+/** As it is published, at the rate that must be reached and a tenth more: the page must keep up. */
+export async function* live(rig: Rig): AsyncGenerator<Figure> {
+  for (const { channels, least } of shapes) {
+    const stage = await rig.stand();
+    try {
+      for (const carrier of carriers) {
+        const rate = Math.round(1.1 * least);
+        const runs: number[] = [];
+        const lags: number[] = [];
+        let shares = "";
+        for (let i = 0; i < (rig.options.runs ?? 3); i++) {
+          const page = await rig.page();
+          const prefix = `bench:live-${carrier}-${i}-`;
+          const r: Reading = { ...(await where(stage, carrier)), channels: names(prefix, channels), unread: [], from: "live" };
+          await page.evaluate((r: Reading) => bench.open(r), r);
+          const stop = await profile(rig, page, `live-${channels}-${carrier}-${i}`);
+          const said = watchProcessor();
+          const all = page.evaluate((n: number) => {
+            bench.measure(n);
+            return bench.until(n);
+          }, rate * liveFor);
+          const [read] = await Promise.all([all, publish(stage, prefix, rate * liveFor, { size, rate, channels })]);
+          shares = said();
+          await stop();
+          runs.push(read.count / (read.between / 1000));
+          lags.push(read.latencies.p50);
+          await page.evaluate(() => bench.close());
+          await page.browserContext().close();
+        }
+        const what = `receive live, ${on(channels)}, ${carrier}, ${rate.toLocaleString("en")}/s offered for ${liveFor} s`;
+        yield { name: what, unit: "messages/s", runs, target: { least } };
+        yield { name: `${what}, median latency`, unit: "ms", runs: lags };
+        console.log(`        ${shares}`);
+      }
+    } finally {
+      await stage.end();
+    }
+  }
+}
+
+function on(channels: number): string {
+  return channels === 1 ? "one channel" : `${channels} channels`;
+}
+
+/** Takes a CPU profile of the page until the function returned is called, if profiles are wanted. */
+async function profile(rig: Rig, page: Page, name: string): Promise<() => Promise<void>> {
+  const dir = rig.options.profiles;
+  if (!dir) return async () => {};
+  const session: CDPSession = await page.createCDPSession();
+  await session.send("Profiler.enable");
+  await session.send("Profiler.setSamplingInterval", { interval: 500 });
+  await session.send("Profiler.start");
+  return async () => {
+    const { profile } = await session.send("Profiler.stop");
+    await writeFile(join(dir, `${name}.cpuprofile`), JSON.stringify(profile));
+  };
+}
