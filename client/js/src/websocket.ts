@@ -24,13 +24,15 @@ const protocolCode = 10;
 const watchFrom = 65_536;
 const watchEvery = 10; // ms
 
+// After an error comes the close; in Node not always.
+const closeWithin = 1000; // ms
+
 /** Returns a Dial that uses the constructor. */
 export function webSocketDial(WebSocket: WebSocketConstructor): Dial {
   return (url, handler, signal) =>
     new Promise((resolve, reject) => {
       const ws = new WebSocket(url, subprotocol);
       ws.binaryType = "arraybuffer";
-      let failure = "it did not open";
       const giveUp = () => {
         reject(signal.reason);
         ws.close();
@@ -42,12 +44,10 @@ export function webSocketDial(WebSocket: WebSocketConstructor): Dial {
         ws.close();
         reject(new Error(`the server speaks subprotocol "${ws.protocol}", not "${subprotocol}"`));
       };
-      ws.onerror = (e: { message?: string }) => {
-        failure = e.message || failure;
-      };
-      ws.onclose = (e: { reason: string }) => {
+      // Browsers do not say why, and Node does not always close after an error.
+      ws.onerror = ws.onclose = (e: { message?: string; reason?: string }) => {
         settle();
-        reject(new Error(e.reason || failure));
+        reject(new Error(e.message || e.reason || "it did not open: is the relay there, its certificate trusted, this page's origin on its list?"));
       };
       if (signal.aborted) giveUp();
       else signal.addEventListener("abort", giveUp);
@@ -94,7 +94,7 @@ function sessionOn(ws: WebSocketLike, handler: SessionHandler): Session {
     ended = verb !== "stop";
     handler.ended(0, code === undefined ? undefined : +code);
   };
-  ws.onerror = () => {};
+  ws.onerror = (e: { message?: string }) => setTimeout(finish, closeWithin, undefined, e.message ?? "");
   ws.onclose = ({ code, reason }: { code: number; reason: string }) =>
     finish(code >= 4000 && code < 5000 ? code - 4000 : code === 1000 ? 0 : code === 1002 ? protocolCode : undefined, reason);
 
