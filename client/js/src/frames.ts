@@ -5,7 +5,7 @@ import type { GapReason, Publication, SubscribeRequest, Welcome } from "./link.t
 import type { Position } from "./position.ts";
 import type { End } from "./session.ts";
 import { Splitter } from "./splitter.ts";
-import { Cursor, MAX, Writer } from "./varint.ts";
+import { Cursor, MAX, Writer, malformed } from "./varint.ts";
 
 export { ProtocolViolation, Writer };
 
@@ -95,65 +95,54 @@ export interface FrameSink {
 
 /** Longest body of each frame that comes down, in bytes. Throws for those that only go up. */
 function longest(type: number): number | undefined {
-  if (type === 0x26) return 1053984;
-  if (type === 0x20 || type === 0x24 || type === 0x2f) return 8192;
-  if (type === 0x22 || type === 0x28) return 256;
-  if (type === 0x2b || type === 0x2c) return 64;
-  if (type > 0 && type < 15 && type % 2 === 0) throw new ProtocolViolation(`frame of type ${type}, which only goes up`);
-  return undefined;
+  if (type > 0 && type < 15 && type % 2 === 0) malformed(`stream: frame ${type} goes up`);
+  return bounds[type];
 }
 
-/** Reads the frames of one stream that comes down. */
-export class FrameReader {
-  readonly #splitter: Splitter;
+const bounds: Record<number, number> = {
+  0x20: 8192, 0x22: 256, 0x24: 8192, 0x26: 1053984, 0x28: 256, 0x2b: 64, 0x2c: 64, 0x2f: 8192,
+};
 
+/**
+ * Reads the frames of one stream that comes down. `push` and `finish` throw ProtocolViolation,
+ * with the code that the session ends with.
+ */
+export class FrameReader extends Splitter {
   constructor(sink: FrameSink) {
-    this.#splitter = new Splitter(longest, (type, ref, body) => read(sink, type, ref, body));
-  }
-
-  /** Takes the next piece of the stream, which must not be changed afterwards. Throws ProtocolViolation with the code that the session ends with. */
-  push(chunk: Uint8Array): void {
-    this.#splitter.push(chunk);
-  }
-
-  /** The stream has ended. Throws if it did so within a frame. */
-  finish(): void {
-    this.#splitter.finish();
+    super(longest, (type, ref, body) => read(sink, type, ref, body));
   }
 }
 
 function read(sink: FrameSink, type: number, ref: number, c: Cursor): void {
   const ofSession = type === 0x20 || type === 0x2f;
-  if (type !== 0x24 && ofSession === ref > 0) throw new ProtocolViolation(`frame of type ${type} with ref ${ref}`);
-  switch (type) {
-    case 0x26: {
-      const epoch = c.name();
-      const seq = c.name();
-      const from = c.at;
-      check(c);
-      return sink.message(ref, epoch, seq, c.bytes.subarray(from, c.end));
-    }
-    case 0x20:
-      return sink.welcome(readWelcome(c));
-    case 0x22: {
-      const v = numbers(c, 4);
-      return sink.ok(ref, { epoch: v[1]!, seq: v[2]! }, { epoch: v[3]!, seq: v[4]! }, Math.min(v[5]!, day));
-    }
-    case 0x24:
-      return sink.end(ref, readEnd(c));
-    case 0x28: {
-      const v = numbers(c, 4, true);
-      return sink.gap(ref, { epoch: v[1]!, seq: v[2]! }, { epoch: v[3]!, seq: v[4]! }, reasons[v[5]! - 1] ?? "trimmed");
-    }
-    case 0x2b: {
-      const state = numbers(c, 0, true)[1];
-      if (state === 1 || state === 2) sink.status(ref, state === 1 ? "lost" : "restored");
-      return;
-    }
-    case 0x2c:
-      return sink.pong(ref);
-    case 0x2f:
-      return sink.goAway(readGoAway(c));
+  if (type !== 0x24 && ofSession === ref > 0) malformed(`ref ${ref} of frame ${type}`);
+  if (type === 0x26) {
+    const epoch = c.name();
+    const seq = c.name();
+    const from = c.at;
+    check(c);
+    sink.message(ref, epoch, seq, c.bytes.subarray(from, c.end));
+  } else if (type === 0x2c) {
+    sink.pong(ref);
+  } else if (type === 0x20) {
+    const [session, edge, region, [payload, unanswered, subscriptions, streams], , , tokenExpires] = fields(c, "tttw--d");
+    sink.welcome({ session, edge, region, limits: { payload, unanswered, subscriptions, streams }, tokenExpires });
+  } else if (type === 0x22) {
+    const v = fields(c, "ppppd");
+    sink.ok(ref, position(v), position(v, 2), v[4]);
+  } else if (type === 0x24) {
+    const v = fields(c, "cddthpp");
+    const [code, retryAfter, deadline, detail, [, alternatives], epoch, seq] = v;
+    sink.end(ref, { code, retryAfter, deadline, detail, alternatives, last: epoch || seq ? position(v, 5) : undefined });
+  } else if (type === 0x28) {
+    const v = fields(c, "ppppu");
+    sink.gap(ref, position(v), position(v, 2), reasons[v[4] - 1] ?? "trimmed");
+  } else if (type === 0x2b) {
+    const [state] = fields(c, "u");
+    if (state === 1 || state === 2) sink.status(ref, state === 1 ? "lost" : "restored");
+  } else {
+    const [reason, deadline, alternatives] = fields(c, "cdl");
+    sink.goAway({ reason, deadline, alternatives });
   }
 }
 
@@ -162,76 +151,38 @@ function check(c: Cursor): void {
   while (c.next()) if (c.tag === 26) for (const entry = c.inner(); entry.next(); );
 }
 
-/** The varint fields 1 to 5 of a body, by number. The first few name something; the others may be enums, of 32 bits. */
-function numbers(c: Cursor, names: number, enums?: boolean): number[] {
-  const v = [0, 0, 0, 0, 0, 0];
+/** The bodies in others: Limits of Welcome, Hint of End. */
+const inner: Record<string, string> = { w: "mmuu", h: "tl" };
+
+/**
+ * Reads the fields of a body, from 1 on, as `kinds` says: t text, l list of text, p part of a
+ * position, d duration, c code, u 32 bits, m measure (held below 2^53), w and h a body in it, any
+ * other: not read.
+ */
+function fields(c: Cursor, kinds: string, v: any[] = empty(kinds)): any[] {
   while (c.next()) {
-    const field = c.tag / 8;
-    if (field < 6 && c.tag % 8 === 0) v[field] = enums && field > names ? c.low : c.value;
+    const i = (c.tag >>> 3) - 1;
+    const kind = kinds[i] ?? "-";
+    if (c.tag % 8 === ("tlwh".includes(kind) ? 2 : 0)) {
+      if (kind === "t") v[i] = c.text();
+      else if (kind === "l") v[i].push(c.text());
+      else if (inner[kind]) fields(c.inner(), inner[kind], v[i]);
+      else if (kind === "c") v[i] = Math.min(c.low >>> 0, 999);
+      else if (kind === "u") v[i] = c.low >>> 0;
+      else v[i] = Math.min(c.value, kind === "d" ? day : kind === "m" ? MAX : Infinity);
+    }
   }
-  for (let i = 1; i <= names; i++) if (v[i]! > MAX) throw new ProtocolViolation("position not below 2^53");
+  // Of a field that stands twice, the last holds.
+  if (v.some((n, i) => kinds[i] === "p" && n > MAX)) malformed("position: not below 2^53");
   return v;
 }
 
-function readWelcome(c: Cursor): Welcome {
-  let session = "";
-  let edge = "";
-  let region = "";
-  let tokenExpires = 0;
-  const limits = { payload: 0, unanswered: 0, subscriptions: 0, streams: 0 };
-  while (c.next()) {
-    if (c.tag === 10) session = c.text();
-    if (c.tag === 18) edge = c.text();
-    if (c.tag === 26) region = c.text();
-    if (c.tag === 34) {
-      for (const l = c.inner(); l.next(); ) {
-        if (l.tag === 8) limits.payload = Math.min(l.value, MAX);
-        if (l.tag === 16) limits.unanswered = Math.min(l.value, MAX);
-        if (l.tag === 24) limits.subscriptions = l.low >>> 0;
-        if (l.tag === 32) limits.streams = l.low >>> 0;
-      }
-    }
-    if (c.tag === 56) tokenExpires = Math.min(c.value, day);
-  }
-  return { session, edge, region, limits, tokenExpires };
+function empty(kinds: string): any[] {
+  return Array.from(kinds, (kind) => (kind === "t" ? "" : kind === "l" ? [] : inner[kind] ? empty(inner[kind]) : 0));
 }
 
-function readEnd(c: Cursor): End {
-  let code = 0;
-  let retryAfter = 0;
-  let deadline = 0;
-  let detail = "";
-  let epoch = 0;
-  let seq = 0;
-  const alternatives: string[] = [];
-  while (c.next()) {
-    if (c.tag === 8) code = Math.min(c.low >>> 0, 999);
-    if (c.tag === 16) retryAfter = Math.min(c.value, day);
-    if (c.tag === 24) deadline = Math.min(c.value, day);
-    if (c.tag === 34) detail = c.text();
-    if (c.tag === 42) {
-      for (const h = c.inner(); h.next(); ) {
-        if (h.tag === 10) h.text();
-        if (h.tag === 18) alternatives.push(h.text());
-      }
-    }
-    if (c.tag === 48) epoch = c.value;
-    if (c.tag === 56) seq = c.value;
-  }
-  if (epoch > MAX || seq > MAX) throw new ProtocolViolation("position not below 2^53");
-  return { code, retryAfter, deadline, detail, alternatives, last: epoch || seq ? { epoch, seq } : undefined };
-}
-
-function readGoAway(c: Cursor): { reason: number; deadline: number; alternatives: readonly string[] } {
-  let reason = 0;
-  let deadline = 0;
-  const alternatives: string[] = [];
-  while (c.next()) {
-    if (c.tag === 8) reason = Math.min(c.low >>> 0, 999);
-    if (c.tag === 16) deadline = Math.min(c.value, day);
-    if (c.tag === 26) alternatives.push(c.text());
-  }
-  return { reason, deadline, alternatives };
+function position(v: readonly number[], at = 0): Position {
+  return { epoch: v[at]!, seq: v[at + 1]! };
 }
 
 /** Reads a datagram; undefined: it does not parse, and is to be dropped. body is a view of it. */

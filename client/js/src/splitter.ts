@@ -3,14 +3,14 @@
 import { Code, ProtocolViolation } from "./codes.ts";
 import { Cursor, MAX, malformed, Writer } from "./varint.ts";
 
-const longestHeader = 30;
+const none = new Uint8Array(0);
 /** Longest body of an unknown frame that is skipped, in bytes. */
 const longestUnknown = 65536;
 
 /** Bytes for a body that is not all there; more only as they come. */
 const atOnce = 65536;
 
-/** Longest body of a known frame in bytes; undefined: not known. */
+/** Longest body of a known frame in bytes, above 0; undefined: not known. */
 export type Longest = (type: number) => number | undefined;
 
 /** Takes one frame: its body is bytes from at to end of the cursor. */
@@ -24,7 +24,7 @@ export class Splitter {
   readonly #longest: Longest;
   readonly #take: TakeFrame;
   /** Of a header that is not all there. */
-  #head = new Uint8Array(0);
+  #head = none;
   #type = 0;
   #ref = 0;
   /** Bytes of the body that are still to come. */
@@ -39,8 +39,17 @@ export class Splitter {
 
   /** Takes the next piece, which must not be changed afterwards. Throws ProtocolViolation; the stream is then of no further use. */
   push(piece: Uint8Array): void {
+    const head = this.#head;
+    if (head.length) {
+      // At most 29 bytes, so that no piece is copied more than once.
+      const w = new Writer(head.length + piece.length);
+      w.raw(head);
+      w.raw(piece);
+      piece = w.take();
+      this.#head = none;
+    }
     const c = new Cursor(piece);
-    const end = piece.length;
+    const { end } = c;
     while (c.at < end) {
       if (this.#missing) {
         const n = Math.min(this.#missing, end - c.at);
@@ -52,18 +61,30 @@ export class Splitter {
         if (whole) this.#take(this.#type, this.#ref, new Cursor(whole));
         continue;
       }
-      const size = this.#header(c);
-      if (size === undefined) return;
-      const known = this.#longest(this.#type) !== undefined;
+      const start = c.at;
+      const type = c.varint();
+      const odd = c.low & 1; // of a type beyond 2^53 too
+      const ref = type < 0 ? -1 : c.varint();
+      const size = ref < 0 ? -1 : c.varint();
+      if (size < 0) {
+        this.#head = piece.slice(start);
+        return;
+      }
+      if (ref > MAX) malformed("ref: not below 2^53");
+      const longest = this.#longest(type);
+      if (longest === undefined && !odd) throw new ProtocolViolation("unknown frame " + type, Code.unsupported);
+      if (size > (longest ?? longestUnknown)) throw new ProtocolViolation(`frame ${type} of ${size} bytes`, Code.too_large);
       const after = c.at + size;
       if (after > end) {
+        this.#type = type;
+        this.#ref = ref;
         this.#missing = size;
-        if (known) this.#body = new Writer(Math.min(size, atOnce));
+        this.#body = longest ? new Writer(Math.min(size, atOnce)) : undefined;
         continue;
       }
-      if (known) {
+      if (longest) {
         c.end = after;
-        this.#take(this.#type, this.#ref, c);
+        this.#take(type, ref, c);
         c.end = end;
       }
       c.at = after;
@@ -72,39 +93,6 @@ export class Splitter {
 
   /** The stream has ended. Throws if it did so within a frame. */
   finish(): void {
-    if (this.#missing || this.#head.length) throw new ProtocolViolation("the stream ended within a frame");
-  }
-
-  /** Reads a header and returns the length of the body; undefined: it is not all there, and what is was kept. */
-  #header(c: Cursor): number | undefined {
-    const before = this.#head.length;
-    let h = c;
-    if (before) {
-      const joined = new Uint8Array(Math.min(before + c.end - c.at, longestHeader));
-      joined.set(this.#head);
-      joined.set(c.bytes.subarray(c.at, c.at + joined.length - before), before);
-      h = new Cursor(joined);
-    }
-    const start = h.at;
-    const type = h.varint();
-    const odd = h.low & 1; // of a type beyond 2^53 too
-    const ref = type < 0 ? -1 : h.varint();
-    const size = ref < 0 ? -1 : h.varint();
-    if (size < 0) {
-      this.#head = h.bytes.slice(start, h.end);
-      return undefined;
-    }
-    if (before) {
-      c.at += h.at - before;
-      this.#head = new Uint8Array(0);
-    }
-    if (ref > MAX) malformed("ref: not below 2^53");
-    const longest = this.#longest(type);
-    if (longest === undefined && !odd) throw new ProtocolViolation("frame of unknown type " + type, Code.unsupported);
-    if (size > (longest ?? longestUnknown))
-      throw new ProtocolViolation(`frame of type ${type} with ${size} bytes`, Code.too_large);
-    this.#type = type;
-    this.#ref = ref;
-    return size;
+    if (this.#missing || this.#head.length) malformed("stream: it ended within a frame");
   }
 }

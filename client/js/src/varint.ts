@@ -101,11 +101,6 @@ export class Cursor {
       return malformed("text: not UTF-8");
     }
   }
-
-  /** The value of the field that `next` read, where it names something. */
-  named(): number {
-    return this.value > MAX ? malformed("number: not below 2^53") : this.value;
-  }
 }
 
 /** Writes varints and fields, in their shortest form, into a buffer that grows. */
