@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { build } from "esbuild";
-import type { Browser, Page } from "puppeteer-core";
+import type { Browser, CDPSession, Page } from "puppeteer-core";
 import { start } from "../../e2e/browser.ts";
 import { Site } from "../../e2e/site.ts";
 import { Stage } from "../../e2e/stage.ts";
@@ -63,12 +63,16 @@ export class Rig {
     return Stage.start({ stage: join(this.#dir, "stand"), meridian: "", remove: async () => {} }, options);
   }
 
-  /** A page with the SDK, in a renderer of its own. */
+  /**
+   * A page with the SDK, in a renderer of its own. Nobody listens to its network: else Chromium
+   * tells the driver of every WebSocket message, with all its bytes.
+   */
   async page(): Promise<Page> {
     const context = await this.browser.createBrowserContext();
     const page = await context.newPage();
     await page.goto(this.site.url);
     await page.addScriptTag({ content: this.#script });
+    await (page as unknown as { _client(): CDPSession })._client().send("Network.disable");
     return page;
   }
 
