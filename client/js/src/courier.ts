@@ -4,6 +4,7 @@ import type { Moment } from "./clock.ts";
 import { BusyError } from "./errors.ts";
 import type { LinkLike } from "./link.ts";
 import { Letter, Outbox } from "./outbox.ts";
+import { Pace } from "./pace.ts";
 import type { Position } from "./position.ts";
 
 /** Letters of one channel that leave before another's. */
@@ -24,6 +25,8 @@ export class Courier {
   #subject: { readonly name: string | undefined } | undefined;
   /** The link said that it takes no more for now. */
   #stalled = false;
+  /** Of the link; what it learned goes on with the next. */
+  readonly #pace = new Pace();
 
   /** By channel; those of ids are only in #active. */
   readonly #boxes = new Map<string, Outbox>();
@@ -67,6 +70,7 @@ export class Courier {
     if (this.#link) this.#link.onRoom = undefined;
     this.#link = link;
     this.#stalled = false;
+    this.#pace.flight = 0;
     let renamed = false;
     if (link) {
       renamed = !!this.#subject && this.#subject.name !== subject;
@@ -193,11 +197,20 @@ export class Courier {
     const live = link && !link.end;
     for (const o of this.#later) if (o.wakeAt() <= at.steady) this.#ready(o);
     this.#scheduled = false;
-    if (live && !this.#stalled) this.#send(link, at);
+    if (live && this.#open(at)) this.#send(link, at);
     this.#moment = undefined;
     let wake = 0;
-    if (live) for (const o of this.#later) wake = Math.min(wake || Infinity, o.wakeAt());
+    if (live) {
+      for (const o of this.#later) wake = Math.min(wake || Infinity, o.wakeAt());
+      const { until } = this.#pace;
+      if (this.#queue.size && until > at.steady) wake = Math.min(wake || Infinity, until);
+    }
     this.#wake(wake, at.steady);
+  }
+
+  /** The link may be handed one more. */
+  #open(at: Moment): boolean {
+    return !this.#stalled && this.#pace.open(at.steady);
   }
 
   /** Asks for a pass at a time on the steady clock; 0: for none. */
@@ -217,17 +230,18 @@ export class Courier {
     const queue = this.#queue;
     for (const o of queue) {
       let sent = 0;
-      for (let l: Letter | undefined; sent < turn && (l = o.next(at)); sent++) {
+      for (let l: Letter | undefined; sent < turn && this.#open(at) && (l = o.next(at)); sent++) {
         if (this.#hand(link, o, l, at)) continue;
         o.unsent(l);
         this.#stall(link);
         break;
       }
-      if (this.#stalled && !sent) return;
+      const open = this.#open(at);
+      if (!open && !sent) return;
       queue.delete(o);
-      if (this.#stalled || sent === turn) queue.add(o); // behind the others: it had its share
+      if (!open || sent === turn) queue.add(o); // behind the others: it had its share
       else if (o.wakeAt() > at.steady) this.#later.add(o);
-      if (this.#stalled) return;
+      if (!open) return;
     }
   }
 
@@ -244,10 +258,15 @@ export class Courier {
   /** Gives l to the link, false if it takes no more for now. */
   #hand(link: LinkLike, o: Outbox, l: Letter, at: Moment): boolean {
     const attempt = l.attempt;
-    return link.publish(o.publication(l, at), (position, end) => {
-      o.answer(l, attempt, position, end, this.#now(), Math.random());
+    const taken = link.publish(o.publication(l, at), (position, end) => {
+      const now = this.#now();
+      const random = Math.random();
+      if (link === this.#link) this.#pace.answered(end, now.steady, random);
+      o.answer(l, attempt, position, end, now, random);
       this.#ready(o);
     });
+    if (taken) this.#pace.flight++;
+    return taken;
   }
 }
 

@@ -152,7 +152,7 @@ test("a refused channel waits, another does not", async (t) => {
   const { co, h } = started();
   const slow = outcome(co.post("demo:slow", body));
   await settle();
-  h.refuse(0, Code.publish_rate, 5000);
+  h.refuse(0, Code.busy, 5000);
   const quick = outcome(co.post("demo:quick", body));
   await settle();
   h.ok(1);
@@ -217,7 +217,7 @@ test("each of many channels waits for its own time", async (t) => {
   const next = new Held();
   co.use(next.link, "alice");
   await settle();
-  for (let i = 0; i < 4; i++) next.refuse(i, Code.publish_rate, 1000 * (4 - i));
+  for (let i = 0; i < 4; i++) next.refuse(i, Code.busy, 1000 * (4 - i));
   await settle();
   h.ok(1); // late: demo:1 waits for nothing more
   await settle();
@@ -233,7 +233,7 @@ test("a timer that fires early is set again", async (t) => {
   const set = t.mock.method(globalThis, "setTimeout", (() => 1) as unknown as typeof setTimeout);
   outcome(co.post("demo:x", body));
   await settle();
-  h.refuse(0, Code.publish_rate, 1000);
+  h.refuse(0, Code.busy, 1000);
   await settle();
   assert.equal(set.mock.callCount(), 1);
   (set.mock.calls[0]!.arguments[0] as () => void)();
@@ -410,7 +410,7 @@ test("no timer but for a wait that a refusal asks for", async () => {
   outcome(co.post("demo:x", body));
   await settle();
   assert.equal(timers(), none);
-  h.refuse(0, Code.publish_rate, 60_000);
+  h.refuse(0, Code.busy, 60_000);
   await settle();
   assert.equal(timers(), none + 1);
   outcome(co.post("demo:y", body));
@@ -433,14 +433,14 @@ test("no timer but for a wait that a refusal asks for", async () => {
   const i = h.sent.length;
   outcome(co.post("demo:id", body, new Uint8Array(16).fill(7), id.signal));
   await settle();
-  h.refuse(i, Code.publish_rate, 60_000);
+  h.refuse(i, Code.busy, 60_000);
   await settle();
   assert.equal(timers(), none + 1);
   id.abort();
   await settle();
   assert.equal(timers(), none, "nothing waits that was given up");
   const y = h.sent.findLastIndex((p) => p.channel === "demo:y");
-  h.refuse(y, Code.publish_rate, 60_000);
+  h.refuse(y, Code.busy, 60_000);
   await settle();
   assert.equal(timers(), none + 1);
   co.abandon(new ClosedError("closed"));

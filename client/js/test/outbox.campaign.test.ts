@@ -95,7 +95,7 @@ class Way {
   };
 }
 
-const refusals = [Code.busy, Code.publish_rate, Code.unavailable, Code.unknown, Code.going_away, Code.unauthorized];
+const refusals = [Code.busy, Code.read_only, Code.unavailable, Code.unknown, Code.going_away, Code.unauthorized];
 const finals = [Code.forbidden, Code.too_large, 999];
 /** Codes after which a publish may stand. */
 const opens: number[] = [Code.unknown, Code.unavailable, Code.going_away, 999];
@@ -170,6 +170,7 @@ class Storm {
     // The fleet answers or drops every publish within 30 s.
     if (this.clock.now - w.sent > 30_000) w.got = { code: Code.unknown };
     else if (this.chance(0.03)) w.got = { code: this.pick(this.calm ? refusals : [...refusals, ...finals]) };
+    else if (this.chance(0.0005)) w.got = { code: Code.publish_rate };
     else {
       w.got = this.homes.get(w.p.channel)!.publish(w.subject, w.p, this.clock.now);
       if (this.chance(0.02)) w.got = { code: Code.unknown }; // applied, but the answer is lost

@@ -1,0 +1,46 @@
+// How fast one link publishes, when the relay says that it is too fast.
+import { retryDelay } from "./backoff.ts";
+import { Code } from "./codes.ts";
+import type { End } from "./session.ts";
+
+/** Messages in flight of a link that was refused for its rate, at least. */
+const least = 64;
+/** At most, after the first refusal: what was in flight says little. */
+const first = 1024;
+/** Beyond it the window bounds nothing any more. */
+const most = 65_536;
+/** Answers that let it grow by one. */
+const growth = 16;
+
+/**
+ * Slows a link down whose publishes are refused because there are too many of them. The limits
+ * are the session's, over all channels, and each refusal sends a channel back to what was
+ * refused: without a common pause and a window, the repeats alone would be too many. It halves the
+ * window at a refusal and lets it grow by one for every few acknowledged (AIMD: Chiu and Jain,
+ * 1989). It is pure: times are on the steady clock. A new one bounds nothing.
+ */
+export class Pace {
+  /** Sent over the link, not answered. */
+  flight = 0;
+  /** Nothing is sent before. */
+  until = 0;
+  /** Messages in flight at most; 0: no bound. */
+  #window = 0;
+
+  /** Whether one more may be sent. */
+  open(steady: number): boolean {
+    return steady >= this.until && (!this.#window || this.flight < this.#window);
+  }
+
+  /** Takes the answer to one that was in flight; end undefined: it stands. random is in [0, 1). */
+  answered(end: End | undefined, steady: number, random: number): void {
+    const flight = this.flight--;
+    if (!end) {
+      if (this.#window && (this.#window += 1 / growth) > most) this.#window = 0;
+    } else if (end.code === Code.publish_rate || end.code === Code.byte_rate) {
+      // Once for all that were in flight together.
+      if (steady >= this.until) this.#window = Math.max(least, Math.min(flight / 2, first));
+      this.until = Math.max(this.until, steady + retryDelay(end, 1, random));
+    }
+  }
+}

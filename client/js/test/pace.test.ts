@@ -1,0 +1,173 @@
+import assert from "node:assert/strict";
+import test from "node:test";
+import { Code } from "../src/codes.ts";
+import { Courier } from "../src/courier.ts";
+import type { LinkLike, Publication } from "../src/link.ts";
+import { Pace } from "../src/pace.ts";
+import type { Position } from "../src/position.ts";
+import type { End } from "../src/session.ts";
+import { settle, virtualTime } from "./time.ts";
+
+function end(code: number, retryAfter = 0): End {
+  return { code, retryAfter, deadline: 0, detail: "", alternatives: [], last: undefined };
+}
+
+test("a new pace bounds nothing, whatever else is refused", () => {
+  const p = new Pace();
+  p.flight = 1e6;
+  p.answered(end(Code.busy, 5000), 0, 0);
+  p.answered(end(Code.forbidden), 0, 0);
+  p.answered(undefined, 0, 0);
+  assert.ok(p.open(0));
+  assert.equal(p.flight, 1e6 - 3);
+});
+
+test("a rate refused: a pause, half the window, and by and by more", () => {
+  const p = new Pace();
+  const open = () => {
+    let n = 0;
+    for (p.flight = 0; p.flight < 1e5 && p.open(1e6); n++) p.flight++;
+    return n;
+  };
+  p.flight = 600;
+  for (let i = 0; i < 600; i++) p.answered(end(Code.publish_rate, 1000), 0, 0);
+  assert.ok(!p.open(999));
+  assert.ok(p.open(1000));
+  assert.equal(open(), 300, "halved once for all that were in flight together");
+  for (let i = 0; i < 160; i++) p.answered(undefined, 2000, 0);
+  assert.equal(open(), 310);
+  p.flight = 10;
+  p.answered(end(Code.byte_rate), 3000, 0);
+  assert.equal(open(), 64, "no less");
+  p.flight = 1e5;
+  p.answered(end(Code.byte_rate), 9000, 0);
+  assert.equal(open(), 1024, "no more");
+  p.flight = 1e9;
+  for (let i = 0; i < 16 * 65_536; i++) p.answered(undefined, 20_000, 0);
+  assert.equal(open(), 1e5, "no bound any more");
+});
+
+// A client that publishes to many channels as fast as it can, over a session with a limit, gets
+// what the limit allows, and its repeats are few. The relay ends a session with more than 20,000
+// requests a second that come to nothing.
+test("many channels over a limit", async (t) => {
+  const time = virtualTime(t);
+  const channels = 20;
+  const perSecond = 10_000;
+  const seconds = 10;
+  const refused = new Map<number, number>();
+  const last = new Map<string, number>();
+  let tokens = perSecond;
+  let filled = performance.now();
+  const home = (p: Publication): { at?: Position; end?: End } => {
+    const now = performance.now();
+    tokens = Math.min(tokens + ((now - filled) / 1000) * perSecond, perSecond);
+    filled = now;
+    const n = last.get(p.channel) ?? 0;
+    const rate = tokens < 1;
+    if (rate || p.n > n + 1) {
+      const second = Math.floor(now / 1000);
+      refused.set(second, (refused.get(second) ?? 0) + 1);
+      return { end: rate ? end(Code.publish_rate, 100) : end(Code.out_of_order) };
+    }
+    tokens--;
+    last.set(p.channel, p.n);
+    return { at: { epoch: 1, seq: p.n } };
+  };
+  let waiting: (() => void)[] = [];
+  let flight = 0;
+  const link = {
+    end: undefined,
+    onRoom: undefined as (() => void) | undefined,
+    publish(p: Publication, answer: (at: Position | undefined, end: End | undefined) => void): boolean {
+      if (flight >= 8192) return false; // of 1 MiB, at 128 B each
+      flight++;
+      const got = home(p);
+      if (!waiting.length) {
+        setTimeout(() => {
+          const list = waiting;
+          waiting = [];
+          for (const f of list) f();
+          queueMicrotask(() => link.onRoom?.());
+        }, 1);
+      }
+      waiting.push(() => {
+        flight--;
+        answer(got.at, got.end);
+      });
+      return true;
+    },
+  };
+  const co = new Courier({ limit: 64 << 20 });
+  co.use(link as unknown as LinkLike);
+  let done = 0;
+  for (let i = 0; i < perSecond * seconds; i++) void co.post(`demo:${i % channels}`, new Uint8Array(0)).then(() => done++);
+  await settle();
+  await time.advance(seconds * 1000);
+  t.diagnostic(`${done} done; refused each second: ${[...refused.values()]}`);
+  assert.ok(done >= perSecond * seconds * 0.8, `${done} messages in ${seconds} s; the limit allows ${perSecond * (seconds + 1)}`);
+  for (const [second, n] of refused) assert.ok(n <= 15_000, `second ${second}: ${n} refused`);
+});
+
+test("a window shared fairly: no channel waits for another's backlog", async (t) => {
+  const time = virtualTime(t);
+  const sent: string[] = [];
+  let answers: ((at: Position | undefined, end: End | undefined) => void)[] = [];
+  const link = {
+    end: undefined,
+    onRoom: undefined,
+    publish(p: Publication, answer: (at: Position | undefined, end: End | undefined) => void): boolean {
+      sent.push(p.channel);
+      answers.push(answer);
+      return true;
+    },
+  };
+  const flush = async (e?: End) => {
+    const list = answers;
+    answers = [];
+    for (const f of list) f(e ? undefined : { epoch: 1, seq: sent.length }, e);
+    await settle();
+  };
+  const co = new Courier({ limit: 64 << 20 });
+  co.use(link as unknown as LinkLike);
+  void co.post("demo:first", new Uint8Array(0));
+  await settle();
+  await flush(end(Code.publish_rate, 100)); // the window is 64 now
+  for (let i = 0; i < 2000; i++) void co.post("demo:much", new Uint8Array(0));
+  void co.post("demo:one", new Uint8Array(0));
+  await time.advance(1000);
+  for (let i = 0; i < 3; i++) await flush();
+  const at = sent.indexOf("demo:one");
+  assert.ok(at >= 0 && at < 150, `sent as number ${at}`);
+});
+
+test("paused, it waits by one timer, and only while there is something to send", async () => {
+  const timers = () => process.getActiveResourcesInfo().filter((r) => r === "Timeout").length;
+  const none = timers();
+  const answers: ((at: Position | undefined, end: End | undefined) => void)[] = [];
+  const link = {
+    end: undefined,
+    onRoom: undefined,
+    publish(_: Publication, answer: (at: Position | undefined, end: End | undefined) => void): boolean {
+      answers.push(answer);
+      return true;
+    },
+  };
+  const co = new Courier({ limit: 64 << 20 });
+  co.use(link as unknown as LinkLike);
+  void co.post("demo:x", new Uint8Array(0));
+  const other = co.post("demo:y", new Uint8Array(0));
+  await settle();
+  answers[0]!(undefined, end(Code.publish_rate, 60_000));
+  answers[1]!({ epoch: 1, seq: 1 }, undefined);
+  await other;
+  assert.equal(timers(), none + 1);
+  co.post("demo:z", new Uint8Array(0)).catch(() => {});
+  await settle();
+  assert.equal(answers.length, 2, "sent during the pause");
+  assert.equal(timers(), none + 1);
+  answers[0]!({ epoch: 1, seq: 1 }, undefined); // late: it stands
+  co.use(undefined);
+  await settle();
+  assert.equal(timers(), none);
+});
