@@ -133,13 +133,12 @@ export class Link implements LinkLike {
     };
   }
 
-  /** Says Hello. Without a Welcome within so many ms, or before the signal, the session ends. */
+  /** Says Hello on a session that has not ended. Without a Welcome within so many ms, or before the signal, the session ends. */
   start(session: Session, hello: Hello, within: number, signal: AbortSignal): void {
     this.#session = session;
     this.carrier = session.carrier;
     this.#lanes = hello.lanes;
     this.heard = performance.now();
-    if (this.end) return session.close(Code.cancelled, ""); // it ended in the meantime
     const giveUp = (detail: string) => this.#finish(endOf(Code.hello_timeout, detail), Code.cancelled, detail);
     const aborted = () => giveUp("given up before Welcome");
     this.#patience = setTimeout(giveUp, within, `no Welcome within ${within} ms`);
@@ -433,7 +432,7 @@ export class Link implements LinkLike {
     for (const p of publishes) queueMicrotask(() => p.answer(undefined, endOf(Code.unknown, "no answer before the session ended: " + end.detail)));
     for (const c of calls) c.reject(errorOf(end, c.what ?? "ping"));
     queueMicrotask(() => {
-      this.#events.closed(end);
+      if (this.#session) this.#events.closed(end); // else nobody was given the link
       for (const r of this.#readers.values()) queueMicrotask(() => this.#readers.delete(r.ref) && r.sink.end(endOf(Code.link_lost, end.detail)));
     });
   }

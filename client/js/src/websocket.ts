@@ -66,13 +66,14 @@ function sessionOn(ws: WebSocketLike, handler: SessionHandler): Session {
   };
   const close = (code: number, reason: string) => {
     if (over) return;
+    over = true;
     try {
       ws.close(4000 + code, clip(reason));
     } catch {
       // It was over already.
     }
     // The answer of a peer that is gone would be waited for in vain.
-    queueMicrotask(() => finish(code, reason));
+    queueMicrotask(() => handler.closed(code, reason));
   };
   const watch = () => {
     if (over) return;

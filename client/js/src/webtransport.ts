@@ -79,8 +79,9 @@ function sessionOn(transport: WebTransportLike, stream: BidirectionalStream, han
   };
   const close = (closeCode: number, reason: string) => {
     if (over) return;
+    over = true;
     quietly(() => transport.close({ closeCode, reason: clip(reason) }));
-    queueMicrotask(() => finish(closeCode, reason));
+    queueMicrotask(() => handler.closed(closeCode, reason));
   };
   const end = (id: number, code: number | undefined) => {
     if (over || (id === 0 && ended)) return;
@@ -89,8 +90,8 @@ function sessionOn(transport: WebTransportLike, stream: BidirectionalStream, han
   };
   /** A stream failed: reset or stopped by the relay, or because the session ended, which speaks for itself. */
   const failed = (id: number, e: unknown) => {
-    const code = (e as { streamErrorCode?: number | null } | undefined)?.streamErrorCode;
-    if (typeof code === "number") end(id, code);
+    const { source, streamErrorCode: code } = Object(e) as { source?: string; streamErrorCode?: number | null };
+    if (typeof code === "number" && source !== "session") end(id, code);
     else if (id === 0) setTimeout(() => finish(undefined, String(e)), endWithin);
   };
 
@@ -155,10 +156,16 @@ function quietly(fn: () => unknown): void {
   }
 }
 
-/** A hash of a certificate as bytes: 64 hexadecimal digits, or bytes. */
+/** A SHA-256 hash of a certificate as bytes, from them or from their hexadecimal digits; throws if it is not 32 bytes. */
 export function hashBytes(h: string | ArrayBuffer | ArrayBufferView): Uint8Array<ArrayBuffer> {
-  if (typeof h === "string") return Uint8Array.from(h.match(/[\da-f]{2}/gi) ?? [], (x) => parseInt(x, 16));
-  return ArrayBuffer.isView(h) ? new Uint8Array(h.buffer as ArrayBuffer, h.byteOffset, h.byteLength) : new Uint8Array(h);
+  const bytes =
+    typeof h === "string"
+      ? Uint8Array.from(h.match(/[\da-f]{2}/gi) ?? [], (x) => parseInt(x, 16))
+      : ArrayBuffer.isView(h)
+        ? new Uint8Array(h.buffer as ArrayBuffer, h.byteOffset, h.byteLength)
+        : new Uint8Array(h);
+  if (bytes.length !== 32) throw new Error(`a certificate's hash has ${bytes.length} bytes: give the 32 bytes of its SHA-256`);
+  return bytes;
 }
 
 /**
