@@ -173,7 +173,7 @@ function fields(c: Cursor, kinds: string, v: any[] = empty(kinds)): any[] {
     }
   }
   // Of a field that stands twice, the last holds.
-  if (v.some((n, i) => kinds[i] === "p" && n > MAX)) malformed("position: not below 2^53");
+  if (v.some((n, i) => kinds[i] === "p" && n > MAX)) malformed("position");
   return v;
 }
 

@@ -70,7 +70,7 @@ export class Splitter {
         this.#head = piece.slice(start);
         return;
       }
-      if (ref > MAX) malformed("ref: not below 2^53");
+      if (ref > MAX) malformed("ref");
       const longest = this.#longest(type);
       if (longest === undefined && !odd) throw new ProtocolViolation("unknown frame " + type, Code.unsupported);
       if (size > (longest ?? longestUnknown)) throw new ProtocolViolation(`frame ${type} of ${size} bytes`, Code.too_large);

@@ -3,6 +3,7 @@
 import { BadRequestError } from "./errors.ts";
 import type { WireStart } from "./link.ts";
 import type { Position } from "./position.ts";
+import { MAX } from "./varint.ts";
 
 /**
  * Where to begin: at what comes next, at the oldest retained, with the last so many, after a
@@ -16,12 +17,13 @@ const units: Record<string, number> = { ms: 1, s: 1e3, m: 6e4, h: 36e5, d: 864e5
 export function parseStart(from: From): WireStart {
   if (from === "live") return { kind: "live" };
   if (from === "start") return { kind: "first" };
-  const last = typeof from === "string" && /^last:(\d{1,16})$/.exec(from);
-  if (last && Number.isSafeInteger(+last[1]!)) return { kind: "last", count: +last[1]! };
-  if (from && typeof from === "object") {
+  if (typeof from === "string") {
+    const count = Number(/^last:(\d+)$/.exec(from)?.[1] ?? -1);
+    if (isNumber(count)) return { kind: "last", count };
+  } else if (from && typeof from === "object") {
     if ("since" in from) {
       const ms = typeof from.since === "string" ? duration(from.since) : from.since;
-      if (typeof ms === "number" && ms >= 0 && ms <= Number.MAX_SAFE_INTEGER) return { kind: "since", ms };
+      if (typeof ms === "number" && ms >= 0 && ms <= MAX) return { kind: "since", ms };
     } else if (isNumber(from.epoch) && isNumber(from.seq)) {
       return { kind: "after", position: { epoch: from.epoch, seq: from.seq } };
     }
@@ -44,9 +46,9 @@ function duration(s: string): number | undefined {
 }
 
 function show(v: unknown): string {
+  let s: string | undefined;
   try {
-    return (typeof v === "object" ? JSON.stringify(v) : typeof v === "string" ? `"${v}"` : String(v)).slice(0, 99);
-  } catch {
-    return typeof v;
-  }
+    s = JSON.stringify(v);
+  } catch {} // cyclic, or a bigint
+  return (s ?? String(v)).slice(0, 99);
 }

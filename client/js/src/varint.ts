@@ -63,7 +63,7 @@ export class Cursor {
   /** Reads a varint that names something. */
   name(): number {
     const v = this.number();
-    return v > MAX ? malformed("number: not below 2^53") : v;
+    return v > MAX ? malformed("number") : v;
   }
 
   /** Reads the next field into `tag` and `value`; false: there is none. Of bytes, `at` is then behind them. */
@@ -79,7 +79,7 @@ export class Cursor {
       this.value = this.number();
       if (type) this.at += this.value;
     }
-    if (this.at > this.end) malformed("field: cut off");
+    if (this.at > this.end) malformed("field");
     return true;
   }
 
@@ -98,7 +98,7 @@ export class Cursor {
     try {
       return strict.decode(this.view());
     } catch {
-      return malformed("text: not UTF-8");
+      return malformed("text");
     }
   }
 }
