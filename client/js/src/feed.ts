@@ -214,7 +214,7 @@ export class Feed implements Running {
     if (s !== this.#cur) return;
     if (!free) {
       s.credit -= body.length;
-      if (this.#consumer.held >= this.window.most) {
+      if (this.#consumer.held >= this.window.size) {
         // Two links sent different messages for the same credit: what is over comes again.
         this.#full = true;
         return this.#drop(s);
