@@ -53,6 +53,7 @@ export interface Settings extends ConnectOptions {
   readonly url: string;
   readonly token: string;
   readonly carriers: readonly Carrier[];
+  /** Empty: wherever the attempt leads, which may be an alternative. */
   readonly webSocketURL: string;
   readonly window: number;
   readonly unanswered: number;
@@ -68,7 +69,7 @@ export const version = "0.1.0";
 export function settings(url: string | URL, o: ConnectOptions): Settings {
   const origin = originOf("relay URL", url);
   const plain = !origin.startsWith("https:");
-  const { token, getToken, agent = `meridian-js/${version}`, backoff } = o;
+  const { token, getToken, signal, agent = `meridian-js/${version}`, backoff } = o;
   let carriers = o.carriers ?? ["webtransport", "websocket"];
   if (!Array.isArray(carriers) || !carriers.length || carriers.some((k) => k !== "webtransport" && k !== "websocket")) {
     bad("carriers", carriers, 'a list of "webtransport", "websocket" or both');
@@ -80,11 +81,12 @@ export function settings(url: string | URL, o: ConnectOptions): Settings {
   // A token's value is told to nobody.
   if (token !== undefined && typeof token !== "string") bad("token", typeof token, "a string");
   if (getToken !== undefined && (typeof getToken !== "function" || token !== undefined)) bad("getToken", typeof getToken, "a function, and no token beside it");
+  if (signal !== undefined && typeof signal?.addEventListener !== "function") bad("signal", signal, "an AbortSignal");
   if (typeof agent !== "string" || bytesOf(agent) > 128) bad("agent", agent, "a string of at most 128 bytes");
   return {
     ...o,
     url: origin,
-    webSocketURL: o.webSocketURL === undefined ? origin : originOf("webSocketURL", o.webSocketURL),
+    webSocketURL: o.webSocketURL === undefined ? "" : originOf("webSocketURL", o.webSocketURL),
     token: token ?? "",
     carriers,
     agent,
