@@ -121,7 +121,7 @@ export class Scene {
     await until("the last messages came", async () => {
       const { subs } = await this.report();
       return last.every(({ n }, i) => subs[i]!.got.at(-1)?.[2] === n || subs[i]!.ended !== undefined);
-    }, 60_000).catch((err: Error) => this.#explain(err));
+    }, 60_000);
     const kept = await this.stage.history("chat:mine");
     const report = await this.report();
     const closed = await this.page.evaluate(async () => {
@@ -136,10 +136,11 @@ export class Scene {
     return report;
   }
 
-  async #explain(err: Error): Promise<never> {
-    const r = await this.report();
-    const subs = r.subs.map((s) => ({ ...s, got: s.got.slice(-3), count: s.got.length }));
-    throw new Error(`${err.message}: ${JSON.stringify({ ...r, subs, acks: r.acks.slice(-3) })}; the stage wrote: ${this.stage.complaints}`);
+  /** The error with all that is known beside it. */
+  async explain(err: unknown): Promise<Error> {
+    const r = await this.report().catch(() => undefined);
+    const all = r && { ...r, subs: r.subs.map((s) => ({ ...s, count: s.got.length, got: s.got.slice(-3) })), acks: r.acks.slice(-3) };
+    return new Error(`${(err as Error).message}\nthe page: ${JSON.stringify(all)}\nthe stage wrote: ${this.stage.complaints}`, { cause: err });
   }
 
   async close(): Promise<void> {
