@@ -1,3 +1,5 @@
+/// <reference lib="esnext.disposable" preserve="true" />
+// The client itself, and what of it the caller sees.
 import type { Channel } from "./channel.ts";
 import { channelOf } from "./channel.ts";
 import type { Conn } from "./conn.ts";
