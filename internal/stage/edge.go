@@ -29,6 +29,7 @@ type edge struct {
 	config string // a file
 	listen netip.AddrPort
 	http   netip.AddrPort
+	ops    netip.AddrPort
 	path   *wan.Path // to listen
 	plain  *wan.Path // to http
 	ends   []func()  // of the paths
@@ -61,7 +62,11 @@ func newEdge(s *stage, name, binary string) (*edge, error) {
 		}
 		e.ends = append(e.ends, background(s.ctx, "path to "+name, (*p.path).Run))
 	}
-	return e, nil
+	var err error
+	if e.ops, err = freePort(); err != nil {
+		e.close()
+	}
+	return e, err
 }
 
 // freePort finds a port that is free for UDP and TCP, below those that Linux gives to sockets that
@@ -90,7 +95,8 @@ func (e *edge) url() string { return "https://" + e.path.Addr().String() }
 func (e *edge) configure(s *stage, home string, others []string, more map[string]any) error {
 	file := func(name string) string { return s.dir + "/" + name }
 	c := map[string]any{
-		"name": e.name, "region": "stage", "listen": e.listen.String(), "http": e.http.String(), "ops": "",
+		"name": e.name, "region": "stage", "listen": e.listen.String(), "http": e.http.String(),
+		"ops":   e.ops.String(),
 		"grace": "5s", "log": map[string]any{"level": "warn"},
 		"quic_keys": file(e.name + ".quic"),
 		"tls":       map[string]any{"cert": file("edge.pem"), "key": file("edge.key")},

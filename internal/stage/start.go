@@ -17,6 +17,7 @@ type place struct {
 	Name string `json:"name"`
 	URL  string `json:"url"`  // https: WebTransport, and WebSocket with TLS
 	HTTP string `json:"http"` // http: WebSocket without
+	Ops  string `json:"ops"`  // http, not over the path: metrics
 }
 
 // start starts the home and the edges.
@@ -53,7 +54,7 @@ func (s *stage) start(c command) (_ *started, err error) {
 			return nil, err
 		}
 		s.edges = append(s.edges, e)
-		a.Edges = append(a.Edges, place{e.name, e.url(), "http://" + e.plain.Addr().String()})
+		a.Edges = append(a.Edges, place{e.name, e.url(), "http://" + e.plain.Addr().String(), "http://" + e.ops.String()})
 	}
 	for _, e := range s.edges {
 		others := []string{}

@@ -113,6 +113,15 @@ export class Scene {
   }
   #fed: Fed[] | undefined;
 
+  /** Waits until the page has all that the feeds have published. */
+  async settled(): Promise<void> {
+    const last = await this.rest();
+    await until("what was published has come", async () => {
+      const { subs } = await this.report();
+      return last.every(({ n }, i) => subs[i]!.got.at(-1)?.[2] === n);
+    });
+  }
+
   /** Lets everything arrive, judges it, and closes the client. epoch: judge the page's own publishes of that one only. */
   async finish(): Promise<Report> {
     await this.rest();

@@ -2,7 +2,7 @@
 import { after, before, describe, test } from "node:test";
 import { absent, start } from "./browser.ts";
 import type { House } from "./cast.ts";
-import { anywhere, chromiumOnly, perform } from "./scenarios.ts";
+import { anywhere, chromiumOnly, crowded, perform } from "./scenarios.ts";
 import { buildPrograms } from "./stage.ts";
 import { Site } from "./site.ts";
 
@@ -17,7 +17,7 @@ describe("Chromium", { skip: absent("chromium") ?? false, concurrency: 2 }, () =
     await house.programs?.remove();
   });
   for (const carrier of ["webtransport", "websocket"] as const) {
-    for (const [name, scenario] of Object.entries({ ...anywhere, ...chromiumOnly })) {
+    for (const [name, scenario] of Object.entries({ ...anywhere, ...crowded, ...chromiumOnly })) {
       test(`${carrier}: ${name}`, { timeout: 120_000 }, () => perform(scenario, house, carrier));
     }
   }

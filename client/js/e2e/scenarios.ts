@@ -4,8 +4,11 @@ import assert from "node:assert/strict";
 import type { Carrier } from "../src/session.ts";
 import { Scene, sleep, until } from "./cast.ts";
 import type { House, SceneOptions } from "./cast.ts";
-import { longestPause } from "./judge.ts";
+import { inOrder, longestPause } from "./judge.ts";
+import type { Probe } from "./page/probe.ts";
 import type { Report } from "./plan.ts";
+
+declare const probe: Probe; // in the page
 
 export interface Scenario {
   readonly options?: (carrier: Carrier) => Partial<SceneOptions>;
@@ -93,9 +96,7 @@ export const anywhere: Record<string, Scenario> = {
   "the home dies": {
     async play(scene) {
       await scene.rest();
-      await until("what the home had has come", async () => (await scene.report()).subs[0]!.got.at(-1)![2] === (await scene.rest())[0]!.n);
-      const slow = (await scene.rest())[1]!.n;
-      await until("the slow one has it too", async () => (await scene.report()).subs[1]!.got.at(-1)![2] === slow);
+      await scene.settled();
       await scene.stage.home("restart");
       await scene.goesOn();
       return (report) => {
@@ -145,6 +146,43 @@ export const anywhere: Record<string, Scenario> = {
       return (report) => {
         noGap(report);
         assert.match(lost.reason!, /token/i);
+      };
+    },
+  },
+};
+
+/** Subscriptions beside those of the scene, of which some are taken by nobody. */
+const channels = Array.from({ length: 200 }, (_, i) => `chat:many-${i}`);
+const untaken = 20;
+
+export const crowded: Record<string, Scenario> = {
+  "200 channels, of which 20 are not consumed": {
+    async play(scene) {
+      await scene.rest(); // what the edge delivers from now on is counted
+      await scene.settled();
+      const before = await scene.stage.metric("meridian_edge_delivered_messages_total");
+      const plans = channels.map((channel, i) => ({ channel, ...(i < untaken ? { pause: "never" as const } : {}) }));
+      await scene.page.evaluate((list) => list.forEach((plan) => probe.subscribe(plan)), plans);
+      const subs = async () => (await scene.report()).subs.slice(2);
+      await until("all stand", async () => (await subs()).every((s) => s.subscribed));
+      // 96 KiB for each: the window and half of it.
+      const [size, count, window] = [4096, 24, 65_536];
+      await Promise.all(channels.map((channel) => scene.stage.publish(channel, count, { size })));
+      await until("those that are consumed have everything", async () =>
+        (await subs()).every((s, i) => s.got.length === (i < untaken ? 0 : count)));
+      // Those that are not have what their credit lets through, and no more.
+      const most = Math.ceil(window / size);
+      const waiting = (await scene.stage.metric("meridian_edge_delivered_messages_total")) - before - (channels.length - untaken) * count;
+      assert.ok(waiting >= untaken * (most - 1) && waiting <= untaken * most, `${waiting} messages wait in ${untaken} subscriptions`);
+      await scene.page.evaluate(() => probe.takeAll());
+      await until("the rest has come", async () => (await subs()).every((s) => s.got.length === count));
+      return (report) => {
+        for (const sub of report.subs.slice(2)) {
+          inOrder(sub, count);
+          assert.equal(sub.got[0]![2], 1);
+        }
+        noGap({ ...report, subs: report.subs.slice(0, 2) });
+        assert.deepEqual(trail(report), ["connecting", "connected"]);
       };
     },
   },

@@ -35,6 +35,7 @@ export interface EdgeAt {
   readonly name: string;
   readonly url: string;
   readonly http: string;
+  readonly ops: string;
 }
 
 /** A message as it stands at the home. */
@@ -153,6 +154,14 @@ export class Stage {
   }
   history(channel: string): Promise<Kept[]> {
     return this.#call("history", { channel });
+  }
+
+  /** A metric of an edge, summed over its labels. */
+  async metric(name: string, edge = 0): Promise<number> {
+    const text = await (await fetch(`${this.edges[edge]!.ops}/metrics`)).text();
+    let sum = 0;
+    for (const [, value] of text.matchAll(new RegExp(`^${name}(?:{.*})? (\\S+)$`, "gm"))) sum += Number(value);
+    return sum;
   }
 
   /** Publishes to a channel again and again, until the function returned is called, which resolves with the last. */

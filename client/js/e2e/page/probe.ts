@@ -40,11 +40,16 @@ export class Probe {
     const sub = this.#relay.channel(channel).subscribe(options as SDK.SubscribeOptions);
     sub.on("gap", (gap) => log.gaps.push({ after: gap.after, next: gap.next, reason: gap.reason, reset: gap.reset }));
     sub.on("subscribed", () => log.subscribed++);
-    if (pause === "never") return; // taken by nobody, until take()
-    void this.#take(sub, log, pause ?? 0);
-    this.#subs.push([sub, log]);
+    if (pause === "never") this.#untaken.set(channel, () => void this.#take(sub, log, 0));
+    else void this.#take(sub, log, pause ?? 0);
   }
-  readonly #subs: [SDK.Subscription, SubLog][] = [];
+  readonly #untaken = new Map<string, () => void>();
+
+  /** Begins to take from the subscriptions that nobody took from. */
+  takeAll(): void {
+    for (const take of this.#untaken.values()) take();
+    this.#untaken.clear();
+  }
 
   async #take(sub: SDK.Subscription, log: SubLog, pause: number): Promise<void> {
     try {
