@@ -55,400 +55,400 @@ export interface Keeping {
 
 type Due = "dial" | "giveUp" | "ping" | "doubt" | "dead" | "renew" | "stale" | "suspend";
 
-/**
- * Keeps a client connected. Everything is decided here, in the turn in which it becomes known, on
- * one timer. Its clock only adds up what either clock says has passed: setting the wall clock back
- * stops nothing, setting it on is taken for sleep.
- */
-export class Keeper {
+/** Keeps a client connected, from start to stop. */
+export interface Keeper {
   /** The session in use: Welcome came. */
-  current: Conn | undefined;
-  #dialing: Conn | undefined;
-  readonly #conns = new Map<LinkLike, Conn>(); // all open ones
-  readonly #k: Keeping;
-  readonly #url: string;
-  readonly #tokens: Tokens;
-  readonly #backoff: { least: number; most: number };
-
-  #alternatives: string[] = []; // of the last GoAway, not yet tried
-  #rtt = 0; // ms, smoothed; 0: not known
-  #asked = 0; // performance.now() at the last ping
-  #dead = false; // the path of the last session
-  #failures = 0; // attempts in a row, and sessions that did not last
-  #refreshFails = 0;
-  #refreshes = 0; // names the newest
-  #reason: Error | undefined; // of the last failure
-  #ever = false; // was connected
-  #hidden: boolean;
-  #away = false; // the page was left
-  #stopped = false;
-
-  #time = 0; // the keeper's clock
-  #seen = now(); // at #time
-  #downSince = 0;
-  #notBefore = 0; // dial; the relay's word
-  readonly #due = new Map<Due | Conn, number>(); // what to do when; a Conn: close it
-  #timer: ReturnType<typeof setTimeout> | undefined;
-  #planned = 0; // of #timer
-
-  constructor(k: Keeping, url: string, tokens: Tokens, backoff: { least: number; most: number }, hidden: boolean) {
-    this.#k = k;
-    this.#url = url;
-    this.#tokens = tokens;
-    this.#backoff = backoff;
-    this.#hidden = hidden;
-  }
-
+  readonly current: Conn | undefined;
   /** Where subscriptions go: the session in use; without one, one that has only said Hello. */
-  get link(): LinkLike | undefined {
-    return (this.current ?? this.#dialing)?.link;
-  }
-
-  start(): void {
-    this.#run(() => this.#begin());
-  }
-
+  readonly link: LinkLike | undefined;
+  start(): void;
   /** Ends every session, and everything. */
-  stop(): void {
-    this.#stopped = true;
-    this.#drop();
-    clearTimeout(this.#timer);
-  }
-
+  stop(): void;
   /** A subscription begins on link. */
-  join(link: LinkLike): void {
-    const conn = this.#conns.get(link);
-    if (conn) conn.feeds++;
-  }
-
+  join(link: LinkLike): void;
   /** One has left it. */
-  part(link: LinkLike): void {
-    const conn = this.#conns.get(link);
-    if (conn && !--conn.feeds && conn.leaving) this.#close(conn);
-  }
+  part(link: LinkLike): void;
+  page(event: PageEvent): void;
+}
 
-  page(event: PageEvent): void {
-    this.#run(() => {
-      if (event === "away") {
-        if (!this.#away) {
-          this.#away = true;
-          this.#reason = new ConnectionError("the page was left");
-          this.#drop();
-          this.#k.moved();
-          this.#report();
-        }
-      } else if (this.#away) {
-        if (event === "back") {
-          this.#away = false;
-          this.#begin();
-        }
-      } else if (event === "hidden") {
-        this.#hidden = true; // timers come late now, and pongs
-        this.#unset("ping", "doubt", "dead");
-      } else if (event === "offline") {
-        if (this.current) this.#ping();
-        else if (this.#due.has("dial")) this.#in("dial", this.#backoff.most);
-      } else {
-        if (event === "online") {
-          this.#k.forget();
-          if (this.#dialing) this.#cancel(); // it began on the network that is gone
-        } else this.#hidden = this.#hidden && event !== "awake";
-        this.#look();
-      }
-    });
-  }
+/**
+ * Makes a keeper. Everything is decided here, in the turn in which it becomes known, on one timer.
+ * Its clock only adds up what either clock says has passed: setting the wall clock back stops
+ * nothing, setting it on is taken for sleep. backoff is in milliseconds; hidden: nobody looks at
+ * the page.
+ */
+export function keep(k: Keeping, url: string, tokens: Tokens, backoff: { readonly least: number; readonly most: number }, hidden: boolean): Keeper {
+  let current: Conn | undefined;
+  let dialing: Conn | undefined;
+  const conns = new Map<LinkLike, Conn>(); // all open ones
 
-  // #run takes an event: brings the clock on, decides, does what is due, sets the timer.
-  #run(fn: () => void): void {
-    if (this.#stopped) return;
-    const seen = now();
-    this.#time += elapsed(this.#seen, seen);
-    this.#seen = seen;
+  let alternatives: string[] = []; // of the last GoAway, not yet tried
+  let rtt = 0; // ms, smoothed; 0: not known
+  let asked = 0; // performance.now() at the last ping
+  let dead = false; // the path of the last session
+  let failures = 0; // attempts in a row, and sessions that did not last
+  let refreshFails = 0;
+  let refreshes = 0; // names the newest
+  let reason: Error | undefined; // of the last failure
+  let ever = false; // was connected
+  let away = false; // the page was left
+  let stopped = false;
+
+  let time = 0; // the keeper's clock
+  let seen = now(); // at time
+  let downSince = 0;
+  let notBefore = 0; // dial; the relay's word
+  const dues = new Map<Due | Conn, number>(); // what to do when; a Conn: close it
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  let planned = 0; // of timer
+
+  // run takes an event: brings the clock on, decides, does what is due, sets the timer.
+  function run(fn: () => void): void {
+    if (stopped) return;
+    const moment = now();
+    time += elapsed(seen, moment);
+    seen = moment;
     fn();
-    for (const [due, at] of [...this.#due]) {
-      if (at > this.#time || this.#due.get(due) !== at) continue;
-      this.#due.delete(due);
-      if (typeof due === "object") this.#close(due);
-      else this.#do(due);
+    for (const [due, at] of [...dues]) {
+      if (at > time || dues.get(due) !== at) continue;
+      dues.delete(due);
+      if (typeof due === "object") close(due);
+      else act(due);
     }
-    clearTimeout(this.#timer);
-    if (!this.#due.size || this.#stopped) return;
+    clearTimeout(timer);
+    if (!dues.size || stopped) return;
     // A timer takes 31 bits.
-    const wait = Math.min(Math.max(0, Math.min(...this.#due.values()) - this.#time), 1e9);
-    this.#planned = this.#time + wait;
-    this.#timer = setTimeout(() => {
-      this.#run(() => {
-        if (this.#time - this.#planned > late && !this.#hidden) this.#look();
+    const wait = Math.min(Math.max(0, Math.min(...dues.values()) - time), 1e9);
+    planned = time + wait;
+    timer = setTimeout(() => {
+      run(() => {
+        if (time - planned > late && !hidden) look();
       });
     }, wait);
   }
 
-  #in(due: Due, ms: number): void {
-    this.#due.set(due, this.#time + ms);
+  function after(due: Due, ms: number): void {
+    dues.set(due, time + ms);
   }
 
-  #unset(...dues: Due[]): void {
-    for (const due of dues) this.#due.delete(due);
+  function unset(...list: Due[]): void {
+    for (const due of list) dues.delete(due);
   }
 
-  #do(due: Due): void {
-    const conn = this.current;
+  function act(due: Due): void {
+    const conn = current;
     switch (due) {
       case "dial":
-        this.#dial(false);
+        dial(false);
         break;
       case "giveUp":
-        this.#over(this.#dialing!, new ConnectionError("no session within 15 s"));
+        over(dialing!, new ConnectionError("no session within 15 s"));
         break;
       case "ping":
-        if (this.#k.busy() && !this.#due.has("dead")) this.#ping();
-        else this.#in("ping", pingEvery);
+        if (k.busy() && !dues.has("dead")) ping();
+        else after("ping", pingEvery);
         break;
       case "doubt":
       case "dead":
-        if (conn!.link!.heard > this.#asked) this.#alive();
-        else if (due === "doubt") this.#dial(true);
+        if (conn!.link!.heard > asked) alive();
+        else if (due === "doubt") dial(true);
         else {
-          this.#dead = true;
-          this.#over(conn!, new ConnectionError("no answer to a ping"));
+          dead = true;
+          over(conn!, new ConnectionError("no answer to a ping"));
         }
         break;
       case "renew":
-        this.#refresh(conn!);
+        refresh(conn!);
         break;
       case "stale":
-        this.#refreshed(new ConnectionError("no answer to a new token"));
+        refreshed(new ConnectionError("no answer to a new token"));
         break;
       case "suspend":
-        this.#report();
+        report();
         break;
     }
   }
 
-  // #begin begins to connect, without a past.
-  #begin(): void {
-    this.#downSince = this.#time;
-    this.#failures = 0;
-    this.#in("suspend", suspendAfter);
-    this.#in("dial", 0);
-    this.#report();
+  // begin begins to connect, without a past.
+  function begin(): void {
+    downSince = time;
+    failures = 0;
+    after("suspend", suspendAfter);
+    after("dial", 0);
+    report();
   }
 
-  // #look looks at once how things stand: somebody waits, and time or the network may have jumped.
-  #look(): void {
-    if (this.current) this.#ping();
-    else if (!this.#dialing) this.#due.set("dial", Math.max(this.#time, this.#notBefore));
+  // look looks at once how things stand: somebody waits, and time or the network may have jumped.
+  function look(): void {
+    if (current) ping();
+    else if (!dialing) dues.set("dial", Math.max(time, notBefore));
   }
 
-  // #dial begins an attempt. suspect: the session in use may be dead, and its carrier with it.
-  #dial(suspect: boolean): void {
-    if (this.#dialing) return;
+  // dial begins an attempt. suspect: the session in use may be dead, and its carrier with it.
+  function dial(suspect: boolean): void {
+    if (dialing) return;
     const conn: Conn = {
       abort: new AbortController(), token: "", link: undefined, suspect, since: 0, feeds: 0, leaving: false, asked: undefined,
     };
-    this.#dialing = conn;
-    this.#unset("dial");
-    this.#in("giveUp", dialWithin);
-    this.#connect(conn, this.#alternatives.shift() ?? this.#url, suspect || this.#dead).catch((err: unknown) =>
-      this.#run(() => this.#over(conn, err as Error)),
+    dialing = conn;
+    unset("dial");
+    after("giveUp", dialWithin);
+    connect(conn, alternatives.shift() ?? url, suspect || dead).catch((err: unknown) =>
+      run(() => over(conn, err as Error)),
     );
   }
 
-  async #connect(conn: Conn, url: string, hurry: boolean): Promise<void> {
+  async function connect(conn: Conn, url: string, hurry: boolean): Promise<void> {
     const { signal } = conn.abort;
-    conn.token = await this.#tokens.get();
+    conn.token = await tokens.get();
     if (signal.aborted) return;
-    const link = await this.#k.open({ url, token: conn.token, hurry, rtt: this.#rtt, signal }, {
-      welcome: (w) => this.#run(() => this.#welcomed(conn, w)),
-      goAway: (g) => this.#run(() => this.#goAway(conn, g)),
-      closed: (end) => this.#run(() => this.#ended(conn, end)),
+    const link = await k.open({ url, token: conn.token, hurry, rtt, signal }, {
+      welcome: (w) => run(() => welcomed(conn, w)),
+      goAway: (g) => run(() => goAway(conn, g)),
+      closed: (end) => run(() => ended(conn, end)),
     });
     if (signal.aborted) return link.close(0, "");
     conn.link = link;
-    this.#conns.set(link, conn);
+    conns.set(link, conn);
     // They may have come before the promise's turn.
-    if (link.end) this.#run(() => this.#ended(conn, link.end!));
-    else if (link.welcome) this.#run(() => this.#welcomed(conn, link.welcome!));
-    else if (!this.current) this.#k.moved();
+    if (link.end) run(() => ended(conn, link.end!));
+    else if (link.welcome) run(() => welcomed(conn, link.welcome!));
+    else if (!current) k.moved();
   }
 
-  #welcomed(conn: Conn, w: Welcome): void {
-    if (conn !== this.#dialing || !conn.link) return;
-    const old = this.current;
-    this.current = conn;
-    this.#dialing = this.#reason = undefined;
-    this.#ever = true;
-    this.#dead = false;
-    this.#alternatives = [];
-    conn.since = this.#time;
-    this.#unset("dial", "giveUp", "doubt", "dead", "renew", "stale", "suspend");
-    if (!this.#hidden) this.#in("ping", pingEvery);
-    this.#refreshes++;
-    const renew = this.#tokens.accepted(w.tokenExpires);
-    if (renew) this.#in("renew", renew);
-    this.#k.moved();
+  function welcomed(conn: Conn, w: Welcome): void {
+    if (conn !== dialing || !conn.link) return;
+    const old = current;
+    current = conn;
+    dialing = reason = undefined;
+    ever = true;
+    dead = false;
+    alternatives = [];
+    conn.since = time;
+    unset("dial", "giveUp", "doubt", "dead", "renew", "stale", "suspend");
+    if (!hidden) after("ping", pingEvery);
+    refreshes++;
+    const renew = tokens.accepted(w.tokenExpires);
+    if (renew) after("renew", renew);
+    k.moved();
     if (old) {
       old.leaving = true;
       // With nothing on it: answers to what was published on it are on their way.
-      this.#due.set(old, this.#time + (old.feeds ? leaveWithin : 1_000));
+      dues.set(old, time + (old.feeds ? leaveWithin : 1_000));
     }
-    this.#report();
-    if (conn.asked) this.#goAway(conn, conn.asked);
+    report();
+    if (conn.asked) goAway(conn, conn.asked);
   }
 
-  #ended(conn: Conn, end: End): void {
-    this.#over(conn, errorOf(end, "session"), end);
+  function ended(conn: Conn, end: End): void {
+    over(conn, errorOf(end, "session"), end);
   }
 
-  // #over takes the end of an attempt or a session. end: what the relay, or the link, said.
-  #over(conn: Conn, err: Error, end?: End): void {
-    this.#close(conn);
-    if (conn === this.#dialing) {
-      this.#dialing = undefined;
-      this.#unset("giveUp");
-      if (!this.current) this.#k.moved();
-      if (!conn.suspect || !this.current) this.#failed(err, end);
-    } else if (conn === this.current) this.#lost(conn, err, end);
+  // over takes the end of an attempt or a session. end: what the relay, or the link, said.
+  function over(conn: Conn, err: Error, end?: End): void {
+    close(conn);
+    if (conn === dialing) {
+      dialing = undefined;
+      unset("giveUp");
+      if (!current) k.moved();
+      if (!conn.suspect || !current) failed(err, end);
+    } else if (conn === current) lost(conn, err, end);
   }
 
-  #lost(conn: Conn, err: Error, end: End | undefined): void {
-    if (this.#time - conn.since >= stableAfter) this.#failures = 0;
-    this.current = undefined;
+  function lost(conn: Conn, err: Error, end: End | undefined): void {
+    if (time - conn.since >= stableAfter) failures = 0;
+    current = undefined;
     if (end && retryOf(end.code) === "token") {
-      this.#tokens.expire();
+      tokens.expire();
       end = undefined; // no refusal of what comes next
     }
-    this.#unset("ping", "doubt", "dead", "renew", "stale");
-    this.#downSince = this.#time;
-    this.#in("suspend", suspendAfter);
-    this.#k.moved();
-    if (!this.#dialing) return this.#failed(err, end);
-    this.#dialing.suspect = false; // it is needed now
-    this.#reason = err;
-    this.#report();
+    unset("ping", "doubt", "dead", "renew", "stale");
+    downSince = time;
+    after("suspend", suspendAfter);
+    k.moved();
+    if (!dialing) return failed(err, end);
+    dialing.suspect = false; // it is needed now
+    reason = err;
+    report();
   }
 
-  // #failed takes a failed attempt or a lost session, and decides what next.
-  #failed(err: Error, end: End | undefined): void {
-    this.#reason = err;
+  // failed takes a failed attempt or a lost session, and decides what next.
+  function failed(err: Error, end: End | undefined): void {
+    reason = err;
     const retry = end && retryOf(end.code);
     if (
-      retry === "token" ? !this.#tokens.reject()
-      : end ? !this.current && isFinal(end.code)
-      : err === this.#tokens.denied || err instanceof BadRequestError // there is no carrier
+      retry === "token" ? !tokens.reject()
+      : end ? !current && isFinal(end.code)
+      : err === tokens.denied || err instanceof BadRequestError // there is no carrier
     ) {
-      return this.#k.fail(err);
+      return k.fail(err);
     }
     let wait = 0;
     if (retry !== "token") {
-      wait = fullJitter(this.#backoff.least, this.#backoff.most, ++this.#failures, this.#k.random());
+      wait = fullJitter(backoff.least, backoff.most, ++failures, k.random());
       // The browser may be wrong about being offline: seldom is not never.
-      if (this.#k.isOffline()) wait = this.#backoff.most;
+      if (k.isOffline()) wait = backoff.most;
       wait = Math.max(wait, end?.retryAfter ?? 0);
-      this.#notBefore = this.#time + (end?.retryAfter ?? 0);
+      notBefore = time + (end?.retryAfter ?? 0);
     }
-    this.#in("dial", wait);
-    if (!this.current) this.#report();
+    after("dial", wait);
+    if (!current) report();
   }
 
-  // #goAway begins the move to another session; the one in use serves until then.
-  #goAway(conn: Conn, g: Parameters<LinkEvents["goAway"]>[0]): void {
+  // goAway begins the move to another session; the one in use serves until then.
+  function goAway(conn: Conn, g: Parameters<LinkEvents["goAway"]>[0]): void {
     conn.asked = g;
-    if (conn !== this.current) return; // Welcome is on its way, or a successor stands
-    this.#alternatives = usable(this.#url, g.alternatives);
-    if (this.#dialing) this.#dialing.suspect = false;
-    else this.#in("dial", 0);
+    if (conn !== current) return; // Welcome is on its way, or a successor stands
+    alternatives = usable(url, g.alternatives);
+    if (dialing) dialing.suspect = false;
+    else after("dial", 0);
   }
 
-  // #ping asks whether the session in use still lives.
-  #ping(): void {
-    const conn = this.current!;
-    this.#asked = performance.now();
+  // ping asks whether the session in use still lives.
+  function ping(): void {
+    const conn = current!;
+    asked = performance.now();
     // A path that is known to be slow gets longer than is good for the rest.
-    this.#in("doubt", Math.max(doubtLeast, Math.min(4 * this.#rtt, doubtMost), 2 * this.#rtt));
-    this.#in("dead", Math.max(deadAfter, 3 * this.#rtt));
-    if (!this.#hidden) this.#in("ping", pingEvery);
+    after("doubt", Math.max(doubtLeast, Math.min(4 * rtt, doubtMost), 2 * rtt));
+    after("dead", Math.max(deadAfter, 3 * rtt));
+    if (!hidden) after("ping", pingEvery);
     conn.link!.ping().then(
-      (rtt) => this.#run(() => {
-        if (conn !== this.current) return;
+      (ms) => run(() => {
+        if (conn !== current) return;
         // As TCP smooths it (RFC 6298, section 2).
-        this.#rtt += this.#rtt ? (rtt - this.#rtt) / 8 : rtt;
-        this.#alive();
+        rtt += rtt ? (ms - rtt) / 8 : ms;
+        alive();
       }),
       () => {}, // the link ended, and says so itself
     );
   }
 
-  #alive(): void {
-    this.#unset("doubt", "dead");
-    if (this.#dialing?.suspect) this.#cancel();
+  function alive(): void {
+    unset("doubt", "dead");
+    if (dialing?.suspect) cancel();
   }
 
-  // #refresh replaces the token in use before it ends.
-  #refresh(conn: Conn): void {
-    const n = ++this.#refreshes;
-    this.#in("stale", refreshWithin);
+  // refresh replaces the token in use before it ends.
+  function refresh(conn: Conn): void {
+    const n = ++refreshes;
+    after("stale", refreshWithin);
     const done = (err: Error | undefined, ms: number): void =>
-      this.#run(() => {
+      run(() => {
         // A successor presents the newest token.
-        if (n === this.#refreshes && conn === this.current && !conn.link!.end) this.#refreshed(err, ms);
+        if (n === refreshes && conn === current && !conn.link!.end) refreshed(err, ms);
       });
-    this.#tokens
+    tokens
       .fetch()
       .then((token) => conn.link!.refresh(token))
       .then((ms) => done(undefined, ms), (err: Error) => done(err, 0));
   }
 
-  #refreshed(err: Error | undefined, ms = 0): void {
-    this.#refreshes++;
-    this.#unset("stale");
+  function refreshed(err: Error | undefined, ms = 0): void {
+    refreshes++;
+    unset("stale");
     let renew: number | undefined;
     if (!err) {
-      this.#refreshFails = 0;
-      renew = this.#tokens.accepted(ms);
+      refreshFails = 0;
+      renew = tokens.accepted(ms);
     } else {
       const refused = err instanceof MeridianError && retryOf(err.code) === "token";
-      if (refused && (err === this.#tokens.denied || !this.#tokens.reject())) return this.#k.fail(err);
-      renew = fullJitter(1_000, 30_000, ++this.#refreshFails, this.#k.random());
+      if (refused && (err === tokens.denied || !tokens.reject())) return k.fail(err);
+      renew = fullJitter(1_000, 30_000, ++refreshFails, k.random());
     }
-    if (renew !== undefined) this.#in("renew", renew);
+    if (renew !== undefined) after("renew", renew);
   }
 
-  // #report tells the state while no session stands, or that one does.
-  #report(): void {
-    this.#k.state(
-      this.current ? "connected"
-      : this.#time - this.#downSince >= suspendAfter ? "suspended"
-      : this.#ever ? "reconnecting"
+  // report tells the state while no session stands, or that one does.
+  function report(): void {
+    k.state(
+      current ? "connected"
+      : time - downSince >= suspendAfter ? "suspended"
+      : ever ? "reconnecting"
       : "connecting",
-      this.#reason,
+      reason,
     );
   }
 
-  // #cancel gives the attempt under way up.
-  #cancel(): void {
-    const conn = this.#dialing!;
-    this.#dialing = undefined;
-    this.#unset("giveUp");
-    this.#close(conn);
+  // cancel gives the attempt under way up.
+  function cancel(): void {
+    const conn = dialing!;
+    dialing = undefined;
+    unset("giveUp");
+    close(conn);
   }
 
-  // #close closes what there is of conn.
-  #close(conn: Conn): void {
-    this.#due.delete(conn);
+  // close closes what there is of conn.
+  function close(conn: Conn): void {
+    dues.delete(conn);
     conn.abort.abort();
     if (!conn.link) return;
-    this.#conns.delete(conn.link);
+    conns.delete(conn.link);
     conn.link.close(0, "");
   }
 
-  // #drop closes everything and plans nothing.
-  #drop(): void {
-    if (this.#dialing) this.#cancel();
-    for (const conn of [...this.#conns.values()]) this.#close(conn);
-    this.current = undefined;
-    this.#due.clear();
+  // drop closes everything and plans nothing.
+  function drop(): void {
+    if (dialing) cancel();
+    for (const conn of [...conns.values()]) close(conn);
+    current = undefined;
+    dues.clear();
   }
+
+  return {
+    get current() {
+      return current;
+    },
+    get link() {
+      return (current ?? dialing)?.link;
+    },
+    start() {
+      run(() => begin());
+    },
+    stop() {
+      stopped = true;
+      drop();
+      clearTimeout(timer);
+    },
+    join(link) {
+      const conn = conns.get(link);
+      if (conn) conn.feeds++;
+    },
+    part(link) {
+      const conn = conns.get(link);
+      if (conn && !--conn.feeds && conn.leaving) close(conn);
+    },
+    page(event) {
+      run(() => {
+        if (event === "away") {
+          if (!away) {
+            away = true;
+            reason = new ConnectionError("the page was left");
+            drop();
+            k.moved();
+            report();
+          }
+        } else if (away) {
+          if (event === "back") {
+            away = false;
+            begin();
+          }
+        } else if (event === "hidden") {
+          hidden = true; // timers come late now, and pongs
+          unset("ping", "doubt", "dead");
+        } else if (event === "offline") {
+          if (current) ping();
+          else if (dues.has("dial")) after("dial", backoff.most);
+        } else {
+          if (event === "online") {
+            k.forget();
+            if (dialing) cancel(); // it began on the network that is gone
+          }
+          if (event === "visible") hidden = false;
+          look();
+        }
+      });
+    },
+  };
 }
 
 // isFinal reports whether a session that was refused or ended so will be refused again. A

@@ -3,7 +3,8 @@ import type { TestContext } from "node:test";
 
 import { errorOf } from "../src/errors.ts";
 import type { Attempt } from "../src/keeper.ts";
-import { Keeper } from "../src/keeper.ts";
+import { keep } from "../src/keeper.ts";
+import type { Keeper } from "../src/keeper.ts";
 import type { LinkSubscription, Welcome } from "../src/link.ts";
 import type { LinkEvents } from "../src/open.ts";
 import type { Carrier, End } from "../src/session.ts";
@@ -122,7 +123,7 @@ export function rig(t: TestContext, prepare: Prepare = () => {}, o: { getToken?:
     path: () => r.states.map((s) => s.to).filter((to, i, all) => to !== all[i - 1]),
   };
   let seed = 1;
-  const keeper = new Keeper(
+  const keeper = keep(
     {
       async open(attempt, events) {
         const link = new FakeLink(attempt, events);
