@@ -197,7 +197,7 @@ export class Courier {
     const live = link && !link.end;
     for (const o of this.#later) if (o.wakeAt() <= at.steady) this.#ready(o);
     this.#scheduled = false;
-    if (live && this.#open(at)) this.#send(link, at);
+    if (live) this.#send(link, at);
     this.#moment = undefined;
     let wake = 0;
     if (live) {
@@ -241,7 +241,6 @@ export class Courier {
       queue.delete(o);
       if (!open || sent === turn) queue.add(o); // behind the others: it had its share
       else if (o.wakeAt() > at.steady) this.#later.add(o);
-      if (!open) return;
     }
   }
 

@@ -54,7 +54,7 @@ test("many channels over a limit", async (t) => {
   const time = virtualTime(t);
   const channels = 20;
   const perSecond = 10_000;
-  const seconds = 10;
+  const seconds = 5;
   const refused = new Map<number, number>();
   const last = new Map<string, number>();
   let tokens = perSecond;
@@ -109,65 +109,86 @@ test("many channels over a limit", async (t) => {
   for (const [second, n] of refused) assert.ok(n <= 15_000, `second ${second}: ${n} refused`);
 });
 
-test("a window shared fairly: no channel waits for another's backlog", async (t) => {
-  const time = virtualTime(t);
-  const sent: string[] = [];
-  let answers: ((at: Position | undefined, end: End | undefined) => void)[] = [];
-  const link = {
-    end: undefined,
-    onRoom: undefined,
-    publish(p: Publication, answer: (at: Position | undefined, end: End | undefined) => void): boolean {
-      sent.push(p.channel);
-      answers.push(answer);
-      return true;
-    },
-  };
-  const flush = async (e?: End) => {
-    const list = answers;
-    answers = [];
-    for (const f of list) f(e ? undefined : { epoch: 1, seq: sent.length }, e);
+/** A link that answers all that was sent when a test says so. */
+class Held {
+  end = undefined;
+  onRoom = undefined;
+  readonly sent: string[] = [];
+  #answers: ((at: Position | undefined, end: End | undefined) => void)[] = [];
+
+  publish(p: Publication, answer: (at: Position | undefined, end: End | undefined) => void): boolean {
+    this.sent.push(p.channel);
+    this.#answers.push(answer);
+    return true;
+  }
+
+  get link(): LinkLike {
+    return this as unknown as LinkLike;
+  }
+
+  /** With success, or with an end. */
+  async answer(e?: End): Promise<void> {
+    for (const f of this.#answers.splice(0)) f(e ? undefined : { epoch: 1, seq: this.sent.length }, e);
     await settle();
-  };
+  }
+}
+
+/** A courier whose link was refused once, and answered once: its window is 64 1/16, which 65 pass. */
+async function slowed(time: { advance(ms: number): Promise<void> }): Promise<{ co: Courier; h: Held }> {
   const co = new Courier({ limit: 64 << 20 });
-  co.use(link as unknown as LinkLike);
+  const h = new Held();
+  co.use(h.link);
   void co.post("demo:first", new Uint8Array(0));
   await settle();
-  await flush(end(Code.publish_rate, 100)); // the window is 64 now
+  await h.answer(end(Code.publish_rate, 100));
+  await time.advance(1000);
+  await h.answer();
+  h.sent.length = 0;
+  return { co, h };
+}
+
+test("a window shared fairly: no channel waits for another's backlog", async (t) => {
+  const { co, h } = await slowed(virtualTime(t));
   for (let i = 0; i < 2000; i++) void co.post("demo:much", new Uint8Array(0));
   void co.post("demo:one", new Uint8Array(0));
-  await time.advance(1000);
-  for (let i = 0; i < 3; i++) await flush();
-  const at = sent.indexOf("demo:one");
-  assert.ok(at >= 0 && at < 150, `sent as number ${at}`);
+  await settle();
+  assert.equal(h.sent.length, 65);
+  await h.answer();
+  const at = h.sent.indexOf("demo:one");
+  assert.ok(at >= 0 && at <= 65, `sent as number ${at}`);
+});
+
+test("the window is the link's: answers of the one before make no room", async (t) => {
+  const { co, h } = await slowed(virtualTime(t));
+  for (let i = 0; i < 300; i++) void co.post("demo:much", new Uint8Array(0));
+  await settle();
+  const next = new Held();
+  co.use(next.link);
+  await settle();
+  assert.equal(next.sent.length, 65, "it learned what the relay takes");
+  await h.answer();
+  assert.equal(next.sent.length, 65);
+  await next.answer();
+  assert.equal(next.sent.length, 65 + 69); // grown by a sixteenth for each
 });
 
 test("paused, it waits by one timer, and only while there is something to send", async () => {
   const timers = () => process.getActiveResourcesInfo().filter((r) => r === "Timeout").length;
   const none = timers();
-  const answers: ((at: Position | undefined, end: End | undefined) => void)[] = [];
-  const link = {
-    end: undefined,
-    onRoom: undefined,
-    publish(_: Publication, answer: (at: Position | undefined, end: End | undefined) => void): boolean {
-      answers.push(answer);
-      return true;
-    },
-  };
   const co = new Courier({ limit: 64 << 20 });
-  co.use(link as unknown as LinkLike);
-  void co.post("demo:x", new Uint8Array(0));
-  const other = co.post("demo:y", new Uint8Array(0));
+  const h = new Held();
+  co.use(h.link);
+  const give = new AbortController();
+  void co.post("demo:x", new Uint8Array(0), new Uint8Array(16).fill(7), give.signal).catch(() => {});
   await settle();
-  answers[0]!(undefined, end(Code.publish_rate, 60_000));
-  answers[1]!({ epoch: 1, seq: 1 }, undefined);
-  await other;
+  await h.answer(end(Code.publish_rate, 60_000));
   assert.equal(timers(), none + 1);
-  co.post("demo:z", new Uint8Array(0)).catch(() => {});
+  void co.post("demo:y", new Uint8Array(0), undefined, give.signal).catch(() => {});
   await settle();
-  assert.equal(answers.length, 2, "sent during the pause");
+  assert.equal(h.sent.length, 1, "sent during the pause");
   assert.equal(timers(), none + 1);
-  answers[0]!({ epoch: 1, seq: 1 }, undefined); // late: it stands
-  co.use(undefined);
+  give.abort();
   await settle();
+  assert.equal(co.pending, 0);
   assert.equal(timers(), none);
 });
