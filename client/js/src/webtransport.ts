@@ -91,8 +91,10 @@ function sessionOn(transport: WebTransportLike, stream: BidirectionalStream, han
   /** A stream failed: reset or stopped by the relay, or because the session ended, which speaks for itself. */
   const failed = (id: number, e: unknown) => {
     const { source, streamErrorCode: code } = Object(e) as { source?: string; streamErrorCode?: number | null };
-    if (typeof code === "number" && source !== "session") end(id, code);
-    else if (id === 0) setTimeout(() => finish(undefined, String(e)), endWithin);
+    const told = typeof code === "number" && source !== "session";
+    if (told && code) return end(id, code);
+    // Firefox tells of streams with 0 before it tells that the session ended, and why.
+    if (told || !id) setTimeout(() => (told ? end(id, code) : finish(undefined, String(e))), endWithin);
   };
 
   transport.closed.then(

@@ -168,6 +168,7 @@ test("the end of the request stream: FIN, every code of a reset and of a stop, t
   await turns();
   assert.deepEqual(fin.handler.log, ["ended 0 undefined"]);
   for (const code of [...Object.values(Code), 1, 999]) {
+    if (!code) continue; // below
     const reset = await opened();
     reset.transport.down.controller.error(new WebTransportError("stream", code));
     await turns();
@@ -226,6 +227,22 @@ test("streams that break without an end of the session: it is given up", async (
     await time.advance(20);
     assert.equal(handler.log.length, 1);
     assert.match(handler.log[0]!, /^closed undefined /);
+  }
+});
+
+test("streams that break with code 0: as Firefox tells it when the session ends", async (t) => {
+  const time = virtualTime(t);
+  for (const half of ["down", "up"] as const) {
+    const before = await opened();
+    before.transport[half].controller.error(new WebTransportError("stream", 0));
+    await turns();
+    before.transport.end(() => before.transport.setClosed({ closeCode: 21, reason: "why" }));
+    await time.advance(2000);
+    assert.deepEqual(before.handler.log, ["closed 21 why"], "the session speaks for itself");
+    const alone = await opened();
+    alone.transport[half].controller.error(new WebTransportError("stream", 0));
+    await time.advance(2000);
+    assert.deepEqual(alone.handler.log, ["ended 0 0"]);
   }
 });
 
