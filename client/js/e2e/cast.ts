@@ -60,11 +60,13 @@ export class Scene {
     const stage = await Stage.start(house.programs, o);
     const context = await house.browser.createBrowserContext();
     try {
-      const page = await context.newPage();
+      const page = await context.newPage({ type: "window" });
       const [token, tokens] = house.site.tokens(stage);
       tokens.ttl = o.ttl ?? tokens.ttl;
       if (o.before) await page.evaluateOnNewDocument(o.before);
       await page.goto(house.site.url);
+      // Of a hidden page less is asked.
+      assert.equal(await page.evaluate(() => document.visibilityState), "visible");
       const channels = [`${o.hasty ?? "chat"}:hasty`, `${o.slow ?? "chat"}:slow`] as const;
       const edge = stage.edges[0]!;
       await page.evaluate((plan: Plan) => start(plan), {
