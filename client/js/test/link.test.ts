@@ -222,6 +222,40 @@ test("a message may go beyond the credit by a part, and no further", async (t) =
   assert.equal(relay.closed!.code, 10);
 });
 
+test("credit that is used up to the byte is used up", async (t) => {
+  const { relay, link } = await welcomed(t);
+  const body = messageBody({ payload: "12345678" });
+  link.subscribe({ ...live, credit: body.length }, sink());
+  await settle();
+  relay.send(encodeDown.ok(1));
+  relay.send(encodeDown.message(1, 1, 1, body));
+  await settle();
+  const before = link.end;
+  assert.equal(before, undefined);
+  relay.send(encodeDown.message(1, 1, 2, body));
+  await settle();
+  assert.equal(link.end?.code, 10);
+});
+
+test("what a sink or an answer closes is closed for the bytes behind", async (t) => {
+  const { relay, link } = await welcomed(t);
+  const s = sink();
+  const other = sink();
+  s.ok = () => {
+    s.log.push("ok");
+    link.close(0, "enough");
+  };
+  link.subscribe(live, s);
+  link.subscribe(live, other);
+  s.end = () => void toClose.close();
+  const toClose = link.subscribe(live, other);
+  await settle();
+  const bytes = [encodeDown.ok(2), encodeDown.ok(1), encodeDown.message(1, 1, 1, messageBody({})), encodeDown.status(2, "lost")];
+  relay.send(Uint8Array.from(bytes.flatMap((b) => [...b])));
+  await settle();
+  assert.deepEqual([s.log, other.log], [["ok"], ["ok 0:0 0:0", "end 62"]]);
+});
+
 test("datagrams: only for a subscription that stands, of no credit, and what does not parse is dropped", async (t) => {
   const { relay, link } = await welcomed(t);
   const s = sink();
@@ -442,6 +476,11 @@ test("what is out of place ends the session with protocol", async (t) => {
 });
 
 test("before Welcome nothing is an answer but on a stream of its own, which may be faster", async (t) => {
+  const first = new FakeRelay(() => {});
+  const early = first.link();
+  first.send(encodeDown.welcome(), 1);
+  await settle();
+  assert.equal(early.end?.code, 10, "Welcome comes on the first stream");
   for (const [f, code] of [[encodeDown.ok(1), 10], [encodeDown.goAway(), 10], [encodeDown.end(0, { code: 20 }), 20]] as const) {
     const relay = new FakeRelay(() => {});
     const link = relay.link();
