@@ -276,7 +276,12 @@ func TestStreamsOpenedAndReset(t *testing.T) {
 		g := serve(t, 1<<20)
 		g.hello("all", 0, 15)
 		var opened int
-		for g.client.ctx.Err() == nil && opened < 10_000 {
+		closing := func() bool {
+			g.server.mu.Lock()
+			defer g.server.mu.Unlock()
+			return g.server.closing
+		}
+		for !closing() && opened < 10_000 {
 			s, _ := g.client.Open(t.Context())
 			s.CancelWrite(relay.Cancelled)
 			s.CancelRead(relay.Cancelled)
@@ -284,6 +289,7 @@ func TestStreamsOpenedAndReset(t *testing.T) {
 			synctest.Wait()
 			time.Sleep(time.Millisecond)
 		}
+		time.Sleep(closeWithin)
 		if e := closeError(g.client); e.Code != relay.RequestRate || opened > 500 {
 			t.Errorf("closed with %v after %d streams", e.Code, opened)
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/meridian-relay/meridian/relay"
 	"github.com/meridian-relay/meridian/relay/wire"
@@ -27,6 +28,35 @@ func TestCloseAsTheFirstStreamComes(t *testing.T) {
 				t.Errorf("closed with %v; want going_away", e)
 			}
 			<-ended
+		})
+	}
+}
+
+// A carrier that is closed may drop what has not arrived: the client gets time to read why, and
+// need not use it up.
+func TestEndArrivesBeforeTheClose(t *testing.T) {
+	for name, hangUp := range map[string]bool{"a client that hangs up": true, "one that does not": false} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				g := serve(t, 1<<20)
+				g.hello("all", 0, 0)
+				began := time.Now()
+				g.server.Close(relay.TokenExpired, "over")
+				synctest.Wait()
+				if g.client.ctx.Err() != nil {
+					t.Fatal("closed before anybody can have read the End")
+				}
+				g.wantEnd(0, relay.TokenExpired)
+				if hangUp {
+					g.client.Close(relay.Cancelled, "")
+				} else if e := closeError(g.client); e.Code != relay.TokenExpired || e.Reason != "over" {
+					t.Errorf("closed with %v %q", e.Code, e.Reason)
+				}
+				<-g.ended
+				if took := time.Since(began); hangUp != (took == 0) || took > closeWithin {
+					t.Errorf("took %v", took)
+				}
+			})
 		})
 	}
 }

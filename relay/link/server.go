@@ -325,8 +325,9 @@ func (s *Server) GoAway(reason relay.Code, deadline time.Duration, alternatives 
 	}
 }
 
-// Close ends the session: an End with ref 0 goes out, then the connection closes. It does not
-// wait.
+// Close ends the session: an End with ref 0 goes out, then the connection closes, when the peer
+// has hung up or closeWithin is over: WebTransport and QUIC drop what has not arrived by then. It
+// does not wait.
 func (s *Server) Close(code relay.Code, reason string) {
 	s.mu.Lock()
 	if s.closing {
@@ -345,10 +346,10 @@ func (s *Server) Close(code relay.Code, reason string) {
 		main.commit(appendEnd(main.begin(), 0, relay.End{Code: code, Detail: reason}, relay.Position{}))
 	}
 	late := time.AfterFunc(closeWithin, hangUp)
-	main.whenDrained(func() {
-		late.Stop()
-		hangUp()
-	})
+	context.AfterFunc(s.session.Context(), func() { late.Stop() })
+	if code == relay.Done {
+		main.whenDrained(hangUp)
+	}
 }
 
 // refuse ends the session for what err says of the peer's bytes, and returns err.
