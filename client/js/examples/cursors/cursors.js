@@ -50,13 +50,14 @@ field.addEventListener("keydown", ({ key }) => {
 
 // Down: latest by key, so that who is slow sees the newest, never a queue of old ones.
 const others = new Map(); // by subject: {element, heard}
+const show = () => (count.textContent = others.size ? `Others here: ${others.size}.` : "Nobody else is here.");
 setInterval(() => {
   for (const [who, { element, heard }] of others) {
     const silent = performance.now() - heard;
     element.classList.toggle("silent", silent > fade);
     if (silent > forget) element.remove(), others.delete(who);
   }
-  count.textContent = others.size ? `Others here: ${others.size}.` : "Nobody else is here.";
+  show();
 }, 500);
 
 for await (const m of board.subscribe({ mode: "latest", datagram: true })) {
@@ -73,6 +74,7 @@ for await (const m of board.subscribe({ mode: "latest", datagram: true })) {
     cursor.element.append(Object.assign(document.createElement("bdi"), { textContent: m.publisher.slice(0, 40) }));
     field.append(cursor.element);
     others.set(m.publisher, cursor);
+    show();
   }
   if (!cursor) continue;
   cursor.heard = performance.now();
