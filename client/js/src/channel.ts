@@ -1,13 +1,13 @@
 import type { Client } from "./client.ts";
-import { BadRequestError } from "./errors.ts";
 import { history } from "./history.ts";
 import type { HistoryOptions } from "./history.ts";
 import { encodeMessage } from "./message.ts";
 import type { Message, Outgoing } from "./message.ts";
-import { bytesOf, clip } from "./options.ts";
+import { bad } from "./options.ts";
 import type { Position } from "./position.ts";
 import { Subscription } from "./subscription.ts";
 import type { SubscribeOptions } from "./subscription.ts";
+import { utf8 } from "./varint.ts";
 
 /** A message was published. */
 export interface Published {
@@ -22,8 +22,8 @@ export interface Channel {
   /**
    * Publishes a message and resolves once the channel's home has acknowledged it, however many
    * sessions that takes. Before the client is connected, and while it is not, the message waits.
-   * Messages to one channel stand in the order of the calls, except that those with an `id` have
-   * no order among them, nor to others.
+   * Messages to one channel stand in the order of the calls. Those with an `id` have no order, not
+   * even among them; they need the token first, and reject with what getToken does.
    *
    * Rejects, and never throws: BadRequestError and TooLargeError for what cannot be a message,
    * BusyError beyond `unanswered`, the relay's refusals, ClosedError, the reason of `signal`. An
@@ -46,10 +46,8 @@ const grammar = /^[a-z][a-z0-9-]{0,31}:[^\p{Cc}\p{Cs}]+$/u;
 
 /** Checks name, and makes a Channel of client; throws BadRequestError. */
 export function channelOf(client: Client, name: string): Channel {
-  if (typeof name !== "string" || !grammar.test(name) || bytesOf(name.slice(name.indexOf(":") + 1)) > 192) {
-    throw new BadRequestError(
-      `channel ${typeof name === "string" ? JSON.stringify(clip(name)) : typeof name}: write namespace:name; the namespace is a to z, 0 to 9 and -, at most 32, a letter first; the name 1 to 192 bytes of UTF-8 without control characters`,
-    );
+  if (typeof name !== "string" || !grammar.test(name) || utf8(name.slice(name.indexOf(":") + 1)).length > 192) {
+    bad("channel", name, "namespace:name; the namespace 1 to 32 of a to z, 0 to 9 and -, a letter first; the name 1 to 192 bytes of UTF-8 without control characters");
   }
   return {
     name,
@@ -60,7 +58,7 @@ export function channelOf(client: Client, name: string): Channel {
       const producer = message.id === undefined ? undefined : await client.producerOf(message.id);
       return { position: await client.courier.post(name, body, producer, options?.signal) };
     },
-    subscribe: (options = {}) => new Subscription(client, name, options),
-    history: (options = {}) => history(client, name, options),
+    subscribe: (options) => new Subscription(client, name, options ?? {}),
+    history: (options) => history(client, name, options ?? {}),
   };
 }

@@ -11,7 +11,7 @@ import { keep } from "./keeper.ts";
 import { producerOf } from "./message.ts";
 import { openLink, Winner } from "./open.ts";
 import type { ConnectOptions } from "./options.ts";
-import { settings } from "./options.ts";
+import { bad, settings } from "./options.ts";
 import { isHidden, isOffline, watchPage } from "./page.ts";
 import type { State, StateChange } from "./state.ts";
 import { Tokens } from "./tokens.ts";
@@ -59,7 +59,9 @@ export function connect(url: string | URL, options: ConnectOptions = {}): Relay 
   const feeds = new Set<Running>();
   const winner = new Winner();
   let inUse: Conn | undefined; // by the courier
-  let ended: Error | undefined; // what everything rejects with
+  let ended = false;
+  let refusal: Error | undefined; // what everything that begins rejects with
+  let naming: Promise<unknown> | undefined; // of ids whose producers are being made
   let closing: Promise<void> | undefined;
   let change: StateChange = { from: "idle", to: "idle", reason: undefined, edge: undefined, region: undefined, carrier: undefined };
 
@@ -91,13 +93,12 @@ export function connect(url: string | URL, options: ConnectOptions = {}): Relay 
     courier,
     payload: 0,
     check() {
-      if (ended) throw ended;
+      if (refusal) throw refusal;
     },
-    async producerOf(id) {
-      if (typeof id !== "string" || !id) throw new BadRequestError("id must be text that is not empty");
-      const who = subjectOf(await tokens.get());
-      if (who === undefined) throw new BadRequestError("a message with an id needs a token that is a JWT with a subject (sub): the id is bound to it");
-      return producerOf(who, id);
+    producerOf(id) {
+      const producer = nameOf(id);
+      naming = Promise.allSettled([naming, producer]).then(() => {}); // or it holds all before
+      return producer;
     },
     link: () => keeper.link,
     join: keeper.join,
@@ -105,6 +106,13 @@ export function connect(url: string | URL, options: ConnectOptions = {}): Relay 
     add: (feed) => void feeds.add(feed),
     remove: (feed) => void feeds.delete(feed),
   };
+
+  async function nameOf(id: string): Promise<Uint8Array> {
+    if (typeof id !== "string" || !id) bad("id", id, "text that is not empty");
+    const who = subjectOf(await tokens.get());
+    if (!who) throw new BadRequestError("an id is bound to its token's subject: it needs a token that is a JWT with sub");
+    return producerOf(who, id);
+  }
 
   function tell(to: State, reason: Error | undefined): void {
     if (ended && to !== "closed") return; // closed by a listener on the way
@@ -119,7 +127,8 @@ export function connect(url: string | URL, options: ConnectOptions = {}): Relay 
   // end ends the client: err is what everything rejects with from now on.
   function end(err: Error): void {
     if (ended) return;
-    ended = err;
+    ended = true;
+    refusal = err;
     s.signal?.removeEventListener("abort", aborted);
     stopPage();
     keeper.stop();
@@ -134,16 +143,16 @@ export function connect(url: string | URL, options: ConnectOptions = {}): Relay 
   }
 
   async function drain(timeout = 5_000): Promise<void> {
-    courier.shut(new ClosedError("the client is closing: publish before close()"));
+    refusal = new ClosedError("the client was closed: make another with connect()");
     let timer;
     await Promise.race([
-      courier.drained(),
+      naming?.then(() => courier.drained()) ?? courier.drained(),
       new Promise((resolve) => {
         timer = setTimeout(resolve, timeout);
       }),
     ]);
     clearTimeout(timer);
-    end(new ClosedError("the client was closed: make another with connect()"));
+    end(refusal);
   }
 
   // After the caller had its turn to listen.

@@ -45,7 +45,7 @@ export interface Keeping {
   isOffline(): boolean;
   /** [0, 1) */
   random(): number;
-  /** `keeper.link` is another; `keeper.current` may be. */
+  /** `keeper.link` or `keeper.current` is another. Not told when a link ends on which only subscriptions began: they know. */
   moved(): void;
   /** In every state, also for a new reason or session. */
   state(to: State, reason: Error | undefined): void;
@@ -250,7 +250,6 @@ export function keep(k: Keeping, url: string, tokens: Tokens, backoff: { readonl
     if (conn === dialing) {
       dialing = undefined;
       unset("giveUp");
-      if (!current) k.moved();
       if (!conn.suspect || !current) failed(err, end);
     } else if (conn === current) lost(conn, err, end);
   }

@@ -1,6 +1,8 @@
 import { BadRequestError } from "./errors.ts";
 import type { Carrier } from "./session.ts";
+import { show } from "./start.ts";
 import type { GetToken } from "./tokens.ts";
+import { utf8 } from "./varint.ts";
 import type { WebSocketConstructor } from "./websocket.ts";
 import type { WebTransportConstructor } from "./webtransport.ts";
 
@@ -82,7 +84,7 @@ export function settings(url: string | URL, o: ConnectOptions): Settings {
   if (token !== undefined && typeof token !== "string") bad("token", typeof token, "a string");
   if (getToken !== undefined && (typeof getToken !== "function" || token !== undefined)) bad("getToken", typeof getToken, "a function, and no token beside it");
   if (signal !== undefined && typeof signal?.addEventListener !== "function") bad("signal", signal, "an AbortSignal");
-  if (typeof agent !== "string" || bytesOf(agent) > 128) bad("agent", agent, "a string of at most 128 bytes");
+  if (typeof agent !== "string" || utf8(agent).length > 128) bad("agent", agent, "a string of at most 128 bytes");
   return {
     ...o,
     url: origin,
@@ -107,38 +109,17 @@ export function count(name: string, value: number | undefined, other: number, le
 
 /** Throws a BadRequestError of an option. */
 export function bad(name: string, value: unknown, remedy: string): never {
-  let text: string | undefined;
-  try {
-    text = JSON.stringify(value);
-  } catch {
-    // cyclic, or a BigInt
-  }
-  throw new BadRequestError(`${name} is ${clip(text ?? String(value))}: give ${remedy}`);
+  throw new BadRequestError(`${name} is ${show(value)}: give ${remedy}`);
 }
 
-/** At most 100 characters of text, for an error. */
-export function clip(text: string): string {
-  return text.length > 100 ? text.slice(0, 100) + "…" : text;
-}
-
-/** Bytes of text as UTF-8. */
-export function bytesOf(text: string): number {
-  return new TextEncoder().encode(text).length;
-}
-
-// A URL may have secrets in it, so that of a bad one only the origin is told.
 function originOf(name: string, url: string | URL): string {
-  let u: URL | undefined;
+  let href = "";
   try {
-    u = new URL(url);
+    ({ href } = new URL(url));
   } catch {
     // said below
   }
-  if (!u || !/^https?:$/.test(u.protocol)) {
-    bad(name, u ? `${u.protocol}//${u.host}` : String(url).split(/[?#@]/)[0], "https://HOST:PORT, or http:// for WebSocket without TLS");
-  }
-  if (u.username || u.password || u.search || u.hash || u.pathname !== "/") {
-    bad(name, u.origin + "…", "only scheme, host and port; a token goes into getToken");
-  }
-  return u.origin;
+  const [origin] = /^https?:\/\/[^/?#@]+(?=\/$)/.exec(href) ?? [];
+  // What may be a secret is not told.
+  return origin ?? bad(name, String(url).replace(/[?#][^]*|[^]*@/g, "…"), "https://HOST:PORT and no more, or http:// for WebSocket without TLS; a token goes into getToken");
 }

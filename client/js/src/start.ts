@@ -45,7 +45,8 @@ function duration(s: string): number | undefined {
   return ms;
 }
 
-function show(v: unknown): string {
+/** A value for an error, at most 99 characters. */
+export function show(v: unknown): string {
   let s: string | undefined;
   try {
     s = JSON.stringify(v);

@@ -156,6 +156,22 @@ test("close waits for what was published, and refuses what comes", async (t) => 
   assert.equal(n.relay.state, "closed");
 });
 
+test("close waits for an id's producer too", async (t) => {
+  let give!: (token: string) => void;
+  const n = net(t, undefined, { getToken: () => new Promise((resolve) => (give = resolve)) });
+  const published = n.relay.channel("chat:lobby").publish({ text: "hi", id: "7" });
+  await n.time.advance(1_000);
+  const closing = n.relay.close();
+  await n.time.advance(1_000);
+  give(jwt({ sub: "u" }));
+  for (let i = 0; i < 50 && n.relay.state !== "closed"; i++) {
+    await new Promise(setImmediate);
+    await n.time.advance(10);
+  }
+  assert.deepEqual(await published, { position: { epoch: 1, seq: 1 } });
+  await closing;
+});
+
 test("close waits 5 s, or as told; what may stand is said", async (t) => {
   for (const [timeout, wait] of [[undefined, 5_000], [200, 200], [0, 0]] as const) {
     await t.test(`${timeout}`, async (t) => {
