@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Code } from "../src/codes.ts";
 import { FrameReader, ProtocolViolation, decodeDatagram } from "../src/frames.ts";
+import type { FrameSink } from "../src/frames.ts";
 import { Message } from "../src/message.ts";
 import { Splitter } from "../src/splitter.ts";
 import { Cursor, Writer } from "../src/varint.ts";
@@ -62,6 +63,25 @@ test("bad bodies end as Go's scanners end them", () => {
     const fine = b.of === "datagram" || (b.of === "message" && home.test(b.name));
     assert.equal(code, fine ? undefined : Code.protocol, b.name);
   }
+});
+
+test("a message is looked at when it comes, not when it is read", () => {
+  const nobody = new Proxy({} as FrameSink, { get: () => () => {} });
+  for (const body of [[0x0a, 5, 0x61], [0x1a, 2, 0x0a, 5], [0x0b, 0x0c], [0x00, 0x00], [0x08]]) {
+    assert.equal(ends(() => new FrameReader(nobody).push(encodeDown.message(1, 1, 1, Uint8Array.from(body)))), Code.protocol, String(body));
+    assert.equal(decodeDatagram(encodeDown.datagram(1, 1, 1, Uint8Array.from(body))), undefined, String(body));
+  }
+  assert.equal(ends(() => new FrameReader(nobody).push(encodeDown.message(1, 1, 1, Uint8Array.of(0x0a, 1, 0x61)))), undefined);
+});
+
+test("groups are malformed, whatever stands in them", () => {
+  for (const body of [[0x0b, 0x00], [0x0b, 0x0c], [0x0c, 0x00], [0x0e, 0x00], [0x0f, 0x00]])
+    assert.equal(readDown([frame(0x22, 1, Uint8Array.from(body))]).code, Code.protocol, String(body));
+});
+
+test("a type beyond 2^53 is skipped if it is odd, and only then", () => {
+  for (const [last, code] of [[0xd5, undefined], [0xd4, Code.unsupported]] as const)
+    assert.equal(readDown([Uint8Array.of(last, 0xbb, 0xcc, 0x9e, 0xbd, 0x8f, 0xb2, 0xc4, 0x20, 1, 0)]).code, code);
 });
 
 test("a frame that only goes up is out of place", () => {

@@ -153,5 +153,8 @@ test("fractions of a millisecond are cut off, and a subscribe first is written",
   appendSubscribe(w, 2, { channel: "a:b", from: { kind: "first" }, latest: false, limit: 0, barrier: false, own: false, datagram: false, credit: 0 });
   const [p, s] = readUp(w.take());
   assert.equal(p?.type === "publish" && p.publication.age, 20);
+  const credit = new Writer();
+  appendCredit(credit, 3, 0.5);
+  assert.equal(hex(credit.take()), "080300", "less than one is none");
   assert.deepEqual(s?.type === "subscribe" && s.request.from, { kind: "first" });
 });
