@@ -42,6 +42,8 @@ type command struct {
 	Namespaces map[string]retention `json:"namespaces"`
 	Limited    bool                 `json:"limited"` // the edge's default limits hold
 
+	TTL int `json:"ttl"` // token: milliseconds; 0: three hours
+
 	load // publish
 }
 
@@ -115,7 +117,11 @@ func (s *stand) do(c command) (any, error) {
 	case s.world == nil || c.Do == "start":
 		return nil, fmt.Errorf("%s: a stand is started once, and first", c.Do)
 	case c.Do == "token":
-		return s.world.Token("page", 3*time.Hour, nil)
+		ttl := time.Duration(c.TTL) * time.Millisecond
+		if ttl == 0 {
+			ttl = 3 * time.Hour
+		}
+		return s.world.Token("page", ttl, nil)
 	case c.Do == "publish":
 		return c.load.publish(s.ctx, s.world.Home())
 	}

@@ -3,6 +3,8 @@ import type { Page } from "puppeteer-core";
 import type { Figure } from "./figure.ts";
 import { quantile } from "./figure.ts";
 import type { Bench, Where } from "./page.ts";
+import type { Shares } from "./processor.ts";
+import { quiet, watchProcessor } from "./processor.ts";
 import { carriers, where } from "./rig.ts";
 import type { Rig } from "./rig.ts";
 
@@ -20,13 +22,17 @@ export async function* connect(rig: Rig): AsyncGenerator<Figure> {
       await times(page, w, warmUp);
       const p50: number[] = [];
       const p90: number[] = [];
+      const shares: Shares[] = [];
       for (let i = 0; i < (rig.options.runs ?? 3); i++) {
+        await quiet(rig.options.patience);
+        const said = watchProcessor();
         const list = await times(page, w, samples);
+        shares.push(said());
         p50.push(quantile(list, 0.5));
         p90.push(quantile(list, 0.9));
       }
       const what = `connect to subscribed, ${carrier}, ${samples} sessions after ${warmUp}`;
-      yield { name: `${what}, p50`, unit: "ms", runs: p50, target: { most: 20 } };
+      yield { name: `${what}, p50`, unit: "ms", runs: p50, shares, target: { most: 20 } };
       yield { name: `${what}, p90`, unit: "ms", runs: p90, target: { most: 40 } };
     }
   } finally {

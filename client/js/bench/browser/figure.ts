@@ -1,10 +1,15 @@
 // One measured figure, held to its target, and how it is printed.
 
+import { percent } from "./processor.ts";
+import type { Shares } from "./processor.ts";
+
 export interface Figure {
   readonly name: string;
   readonly unit: string;
   /** One of each run, in their order. */
   readonly runs: readonly number[];
+  /** What the processor did in each run. Absent: not counted. */
+  readonly shares?: readonly Shares[];
   /** What stands for them. Absent: the median. */
   readonly value?: number;
   /** Absent: stated only. */
@@ -39,5 +44,8 @@ export function print(f: Figure): boolean {
     : `at most ${round(f.target.most)}`;
   const runs = f.runs.length > 1 ? `; runs: ${f.runs.map(round).join(" ")}` : "";
   console.log(`${missed ? "MISSED" : "      "} ${f.name}: ${round(value)} ${f.unit} (${target})${runs}`);
+  if (f.shares?.length) {
+    console.log(`        ${f.shares.at(-1)!.text}; others ${f.shares.map((s) => percent(s.others)).join(", ")}`);
+  }
   return missed;
 }

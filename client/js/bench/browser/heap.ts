@@ -2,6 +2,7 @@
 import type { CDPSession, Page } from "puppeteer-core";
 import type { Carrier } from "../../src/session.ts";
 
+import type { Tokens } from "../../e2e/site.ts";
 import type { Figure } from "./figure.ts";
 import { median } from "./figure.ts";
 import type { Bench, Reading } from "./page.ts";
@@ -13,10 +14,13 @@ declare const bench: Bench;
 const channels = 10;
 const size = 1024;
 const rate = 1000; // over all channels
-/** What the first minutes are, in the run of an hour: from the sixth to the tenth sample. */
-const firstFrom = 5;
-const firstTo = 10;
-const lastOnes = 5;
+/** So many samples stand for the beginning, after some that are left out, and so many for the end. */
+const together = 5;
+const leftOut = 5;
+/** Of a token, in ms: an hour has many refreshes. */
+const tokenLife = 300_000;
+/** Between a page's own publishes, in ms. */
+const ownEvery = 100;
 
 interface Sample {
   /** Bytes after a collection. */
@@ -25,17 +29,26 @@ interface Sample {
   readonly messages: number;
 }
 
-/** A page for each carrier, one message source; a sample each minute, after a forced collection. */
+/**
+ * A page for each carrier, which reads, publishes a little, and renews its token; a sample each
+ * minute, after a forced collection.
+ */
 export async function* heap(rig: Rig): AsyncGenerator<Figure> {
   const stage = await rig.stand({ bytes: 1 << 20 });
   const samples = new Map<Carrier, Sample[]>(carriers.map((c) => [c, []]));
   const { minutes } = rig.options;
   try {
     const pages = new Map<Carrier, Page>();
+    const given = new Map<Carrier, Tokens>();
     for (const carrier of carriers) {
       const page = await rig.page();
-      const r: Reading = { ...(await where(stage, carrier)), channels: names("bench:heap", channels), unread: [], from: "live" };
+      const [tokenURL, tokens] = rig.site.tokens(stage);
+      tokens.ttl = tokenLife;
+      const { url, options: { token: _, ...options } } = await where(stage, carrier);
+      const r: Reading = { url, options, tokenURL, channels: names("bench:heap", channels), unread: [], from: "live" };
       await page.evaluate((r: Reading) => bench.open(r), r);
+      await page.evaluate((every: number) => bench.murmur("bench:own", every), ownEvery);
+      given.set(carrier, tokens);
       pages.set(carrier, page);
     }
     const began = Date.now();
@@ -53,12 +66,14 @@ export async function* heap(rig: Rig): AsyncGenerator<Figure> {
     for (const [carrier, page] of pages) {
       const troubles = await page.evaluate(() => bench.troubles());
       const list = samples.get(carrier)!;
-      const grown = (f: (s: Sample) => number) => 100 * (median(list.slice(-lastOnes).map(f)) / median(list.slice(firstFrom, firstTo).map(f)) - 1);
-      const what = `after ${minutes} minutes at ${rate}/s, ${carrier}, against minutes ${firstFrom + 1} to ${firstTo}`;
+      const skip = minutes >= 2 * together + leftOut ? leftOut : 0;
+      const grown = (f: (s: Sample) => number) => 100 * (median(list.slice(-together).map(f)) / median(list.slice(skip, skip + together).map(f)) - 1);
+      const what = `after ${minutes} minutes at ${rate}/s, ${carrier}, against minutes ${skip + 1} to ${skip + together}`;
       yield { name: `heap ${what}`, unit: "% more", runs: [grown((s) => s.heap)], target: { most: 5 } };
       yield { name: `objects ${what}`, unit: "% more", runs: [grown((s) => s.objects)], target: { most: 5 } };
       yield { name: `messages taken, ${carrier}, of those published`, unit: "", runs: [await taken(page, rate * 60 * minutes) / (rate * 60 * minutes)], target: { least: 1 } };
       yield { name: `sessions lost, ${carrier}`, unit: "", runs: [troubles.length], target: { most: 0 } };
+      console.log(`        ${given.get(carrier)!.asked} tokens fetched`);
       for (const t of troubles) console.log(`        state ${t}`);
     }
   } finally {

@@ -1,5 +1,5 @@
 // Prints what the SDK does in Chromium, each figure with its target and all runs.
-// Run: node bench/browser/main.ts [connect|history|live|publish|unread|heap …] [--runs N] [--for 60m] [--profiles DIR]
+// Run: node bench/browser/main.ts [connect|history|live|publish|unread|heap …] [--runs N] [--for 60m] [--patience S] [--profiles DIR]
 // Without names: all but heap, which takes an hour. Exit code 1: a target is missed.
 import { parseArgs } from "node:util";
 import { absent } from "../../e2e/browser.ts";
@@ -18,14 +18,15 @@ const measurements: Record<string, (rig: Rig) => AsyncGenerator<Figure>> = {
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { runs: { type: "string" }, for: { type: "string", default: "60m" }, profiles: { type: "string" } },
+  options: { runs: { type: "string" }, for: { type: "string", default: "60m" }, patience: { type: "string", default: "0" }, profiles: { type: "string" } },
 });
 const names = positionals.length ? positionals : Object.keys(measurements).filter((n) => n !== "heap");
+const patience = Number(values.patience);
 const unknown = names.filter((n) => !(n in measurements));
 const minutes = Number(/^(\d+)m$/.exec(values.for)?.[1]);
 const runs = values.runs === undefined ? undefined : Number(values.runs);
-if (unknown.length || !minutes || (runs !== undefined && !(runs >= 1))) {
-  console.error(`bench: names are ${Object.keys(measurements).join(", ")}; --runs N; --for MINUTESm; --profiles DIR`);
+if (unknown.length || !minutes || !(patience >= 0) || (runs !== undefined && !(runs >= 1))) {
+  console.error(`bench: names are ${Object.keys(measurements).join(", ")}; --runs N; --for MINUTESm; --patience SECONDS, to wait for a quiet machine before each run; --profiles DIR`);
   process.exit(2);
 }
 const why = absent("chromium");
@@ -34,7 +35,7 @@ if (why) {
   process.exit(0);
 }
 
-const rig = await Rig.open({ runs, minutes, profiles: values.profiles });
+const rig = await Rig.open({ runs, minutes, patience, profiles: values.profiles });
 const stop = () => void rig.close().finally(() => process.exit(130));
 process.on("SIGINT", stop).on("SIGTERM", stop);
 const missed: string[] = [];

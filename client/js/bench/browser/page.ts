@@ -3,9 +3,10 @@ import type * as SDK from "../../src/index.ts";
 
 declare const meridian: typeof SDK;
 
-/** Whom to connect to; `options` are connect's. */
+/** Whom to connect to; `options` are connect's, and tokens may come from a URL. */
 export interface Where {
   readonly url: string;
+  readonly tokenURL?: string;
   readonly options: SDK.ConnectOptions;
 }
 
@@ -38,8 +39,9 @@ let relay: SDK.Relay;
 /** State changes after the first session stood. */
 let troubles: string[] = [];
 
-async function connect({ url, options }: Where): Promise<void> {
-  relay = meridian.connect(url, options);
+async function connect({ url, options, tokenURL }: Where): Promise<void> {
+  const getToken = tokenURL && (async () => (await fetch(tokenURL)).text());
+  relay = meridian.connect(url, { ...options, ...(getToken ? { getToken } : {}) });
   await new Promise<void>((resolve, reject) => {
     relay.on("state", ({ to, reason }) => {
       if (to === "connected") resolve();
@@ -70,6 +72,10 @@ function stampOf(b: Uint8Array): number {
 
 async function take(sub: SDK.Subscription): Promise<void> {
   let seq = 0;
+  sub.on("gap", (gap) => {
+    failed ??= new Error(`${sub.channel}: gap ${JSON.stringify(gap)}`);
+    reached();
+  });
   for await (const m of sub) {
     const payload = m.bytes;
     if (seq && m.position.seq !== seq + 1) throw new Error(`${sub.channel}: ${m.position.seq} follows ${seq}`);
@@ -147,6 +153,13 @@ const bench = {
       count: got, bytes, took: last - begun, between: last - first,
       latencies: { count: measured, p50: at(0.5), p99: at(0.99), most: at(1) },
     };
+  },
+
+  /** Publishes a message every so many milliseconds, for ever. */
+  murmur(channel: string, every: number): void {
+    const c = relay.channel(channel);
+    const json = { name: "murmur" };
+    setInterval(() => c.publish({ json }).catch((e) => troubles.push(`publish: ${e}`)), every);
   },
 
   count: () => got,

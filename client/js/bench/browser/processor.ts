@@ -57,11 +57,24 @@ function busy(): number {
   return (user! + nice! + system! + irq! + soft!) / ticks;
 }
 
-/**
- * Begins to count; the function returned says what each process took since, as shares of one core,
- * and what others on the machine took.
- */
-export function watchProcessor(): () => string {
+/** Waits until the machine has had nothing else to do for two seconds, at most so many seconds. */
+export async function quiet(patience: number): Promise<void> {
+  for (const end = performance.now() + 1000 * patience; performance.now() < end; ) {
+    const before = busy();
+    await new Promise((resolve) => setTimeout(resolve, 2000));
+    if (busy() - before < 0.3) return;
+  }
+}
+
+/** What was taken since, as shares of one core. */
+export interface Shares {
+  /** By processes of others: where it is large, the figure is of them too. */
+  readonly others: number;
+  readonly text: string;
+}
+
+/** Begins to count; the function returned says what each process took since, and others on the machine. */
+export function watchProcessor(): () => Shares {
   const before = usage();
   const busyBefore = busy();
   const began = performance.now();
@@ -74,11 +87,15 @@ export function watchProcessor(): () => string {
       shares.set(name, (shares.get(name) ?? 0) + share);
       others -= share;
     }
-    shares.set("others", others);
-    return [...shares]
+    const text = [...shares]
       .filter(([, share]) => share >= 0.01)
       .sort((a, b) => b[1] - a[1])
-      .map(([name, share]) => `${name} ${(100 * share).toFixed(0)} %`)
+      .map(([name, share]) => `${name} ${percent(share)}`)
       .join(", ");
+    return { others: Math.max(0, others), text };
   };
+}
+
+export function percent(share: number): string {
+  return `${(100 * share).toFixed(0)} %`;
 }

@@ -3,7 +3,8 @@ import type { Carrier } from "../../src/session.ts";
 import type { Stage } from "../../e2e/stage.ts";
 import type { Figure } from "./figure.ts";
 import type { Bench, Where } from "./page.ts";
-import { watchProcessor } from "./processor.ts";
+import type { Shares } from "./processor.ts";
+import { quiet, watchProcessor } from "./processor.ts";
 import { carriers, where } from "./rig.ts";
 import type { Rig } from "./rig.ts";
 
@@ -23,20 +24,18 @@ export async function* publishing(rig: Rig): AsyncGenerator<Figure> {
         const runs: number[] = [];
         const refusals: number[] = [];
         const troubles: string[] = [];
-        let shares = "";
+        const shares: Shares[] = [];
         for (let i = 0; i < (rig.options.runs ?? 5); i++) {
-          const said = watchProcessor();
           const done = await once(rig, stage, carrier, `bench:${carrier}-${i}`);
-          shares = said();
+          shares.push(done.shares);
           runs.push(count / (done.ms / 1000));
           refusals.push(done.refused);
           troubles.push(...done.troubles);
         }
         const name = `publish ${size} B, ${open} open, ${limited ? "default limits" : "no limits"}, ${carrier}`;
-        yield { name, unit: "acknowledged/s", runs, ...(limited ? {} : { target: { least: 10_000 } }) };
+        yield { name, unit: "acknowledged/s", runs, shares, ...(limited ? {} : { target: { least: 10_000 } }) };
         yield { name: `${name}, refused`, unit: "messages", runs: refusals, target: { most: 0 }, value: Math.max(...refusals) };
         yield { name: `${name}, sessions lost`, unit: "", runs: [troubles.length], target: { most: 0 } };
-        console.log(`        ${shares}`);
         for (const t of troubles) console.log(`        state ${t}`);
       }
     } finally {
@@ -45,15 +44,24 @@ export async function* publishing(rig: Rig): AsyncGenerator<Figure> {
   }
 }
 
-async function once(rig: Rig, stage: Stage, carrier: Carrier, channel: string): Promise<{ ms: number; refused: number; troubles: string[] }> {
+interface Done {
+  readonly ms: number;
+  readonly refused: number;
+  readonly troubles: string[];
+}
+
+async function once(rig: Rig, stage: Stage, carrier: Carrier, channel: string): Promise<Done & { readonly shares: Shares }> {
   const page = await rig.page();
   try {
-    const done = await page.evaluate(
+    await quiet(rig.options.patience);
+    const said = watchProcessor();
+    const done: Done = await page.evaluate(
       (w: Where, ...rest: [string, number, number, number]) => bench.publish(w, ...rest),
       await where(stage, carrier), channel, count, size, open,
     );
+    const shares = said();
     await page.evaluate(() => bench.close());
-    return done;
+    return { ...done, shares };
   } finally {
     await page.browserContext().close();
   }

@@ -6,7 +6,8 @@ import type { Carrier } from "../../src/session.ts";
 import type { Stage } from "../../e2e/stage.ts";
 import type { Figure } from "./figure.ts";
 import type { Bench, Read, Reading } from "./page.ts";
-import { watchProcessor } from "./processor.ts";
+import type { Shares } from "./processor.ts";
+import { quiet, watchProcessor } from "./processor.ts";
 import { carriers, names, publish, where } from "./rig.ts";
 import type { Rig } from "./rig.ts";
 
@@ -32,15 +33,14 @@ export async function* history(rig: Rig): AsyncGenerator<Figure> {
       await publish(stage, "bench:old", count, { size, channels });
       for (const carrier of carriers) {
         const runs: number[] = [];
-        let shares = "";
+        const shares: Shares[] = [];
         for (let i = 0; i <= (rig.options.runs ?? 5); i++) {
           const [read, said] = await once(rig, stage, carrier, i, channels);
           if (i === 0) continue; // the page's code is compiled, the server's memory is warm
           runs.push(read.count / (read.took / 1000));
-          shares = said;
+          shares.push(said);
         }
-        yield { name: `receive from history, ${on(channels)}, ${carrier}`, unit: "messages/s", runs, target: { least } };
-        console.log(`        ${shares}`);
+        yield { name: `receive from history, ${on(channels)}, ${carrier}`, unit: "messages/s", runs, shares, target: { least } };
       }
     } finally {
       await stage.end();
@@ -48,11 +48,12 @@ export async function* history(rig: Rig): AsyncGenerator<Figure> {
   }
 }
 
-async function once(rig: Rig, stage: Stage, carrier: Carrier, i: number, channels: number): Promise<[Read, string]> {
+async function once(rig: Rig, stage: Stage, carrier: Carrier, i: number, channels: number): Promise<[Read, Shares]> {
   const page = await rig.page();
   try {
     const r: Reading = { ...(await where(stage, carrier)), channels: names("bench:old", channels), unread: [], from: "start" };
     const stop = await profile(rig, page, `history-${channels}-${carrier}-${i}`);
+    await quiet(rig.options.patience);
     const said = watchProcessor();
     const read = await page.evaluate(async (r: Reading, n: number) => {
       await bench.open(r);
@@ -70,17 +71,18 @@ async function once(rig: Rig, stage: Stage, carrier: Carrier, i: number, channel
 /** As it is published, at the rate that must be reached and a tenth more: the page must keep up. */
 export async function* live(rig: Rig): AsyncGenerator<Figure> {
   for (const { channels, least } of shapes) {
-    const stage = await rig.stand();
+    const stage = await rig.stand({ bytes: keep });
     try {
       for (const carrier of carriers) {
         const rate = Math.round(1.1 * least);
         const runs: number[] = [];
         const lags: number[] = [];
-        let shares = "";
+        const shares: Shares[] = [];
         for (let i = 0; i < (rig.options.runs ?? 3); i++) {
           const page = await rig.page();
           const prefix = `bench:live-${carrier}-${i}-`;
           const r: Reading = { ...(await where(stage, carrier)), channels: names(prefix, channels), unread: [], from: "live" };
+          await quiet(rig.options.patience);
           await page.evaluate((r: Reading) => bench.open(r), r);
           const stop = await profile(rig, page, `live-${channels}-${carrier}-${i}`);
           const said = watchProcessor();
@@ -89,7 +91,7 @@ export async function* live(rig: Rig): AsyncGenerator<Figure> {
             return bench.until(n);
           }, rate * liveFor);
           const [read] = await Promise.all([all, publish(stage, prefix, rate * liveFor, { size, rate, channels })]);
-          shares = said();
+          shares.push(said());
           await stop();
           runs.push(read.count / (read.between / 1000));
           lags.push(read.latencies.p50);
@@ -97,9 +99,8 @@ export async function* live(rig: Rig): AsyncGenerator<Figure> {
           await page.browserContext().close();
         }
         const what = `receive live, ${on(channels)}, ${carrier}, ${rate.toLocaleString("en")}/s offered for ${liveFor} s`;
-        yield { name: what, unit: "messages/s", runs, target: { least } };
+        yield { name: what, unit: "messages/s", runs, shares, target: { least } };
         yield { name: `${what}, median latency`, unit: "ms", runs: lags };
-        console.log(`        ${shares}`);
       }
     } finally {
       await stage.end();

@@ -27,6 +27,8 @@ export interface Load {
 export interface Options {
   /** Of each figure. Absent: the figure's own number. */
   readonly runs: number | undefined;
+  /** How long a run waits for a machine that has nothing else to do, in seconds. */
+  readonly patience: number;
   /** How long the heap is watched, in minutes. */
   readonly minutes: number;
   /** Where CPU profiles of the page go. Absent: none are taken. */

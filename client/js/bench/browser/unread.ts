@@ -4,6 +4,8 @@ import type { Stage } from "../../e2e/stage.ts";
 import type { Figure } from "./figure.ts";
 import { round } from "./figure.ts";
 import type { Bench, Read, Reading } from "./page.ts";
+import type { Shares } from "./processor.ts";
+import { quiet, watchProcessor } from "./processor.ts";
 import { carriers, names, publish, where } from "./rig.ts";
 import type { Rig } from "./rig.ts";
 
@@ -27,12 +29,16 @@ export async function* stalled(rig: Rig): AsyncGenerator<Figure> {
   try {
     for (const carrier of carriers) {
       const ratios: number[] = [];
+      const shares: Shares[] = [];
       let measured = 0;
       for (let i = 0; i < (rig.options.runs ?? 5); i++) {
         const pair: Read[] = [];
+        await quiet(rig.options.patience);
+        const said = watchProcessor();
         for (const stalls of i % 2 ? [true, false] : [false, true]) {
           pair[+stalls] = await once(rig, stage, carrier, stalls, `bench:${carrier}-${i}-${stalls}-`);
         }
+        shares.push(said());
         const [all, some] = pair as [Read, Read];
         for (const [what, { latencies: l }] of [["all consumed", all], ["20 not", some]] as const) {
           console.log(`        ${carrier} pair ${i + 1}, ${what}: p50 ${round(l.p50)} ms, p99 ${round(l.p99)} ms, most ${round(l.most)} ms, ${l.count} messages`);
@@ -42,7 +48,7 @@ export async function* stalled(rig: Rig): AsyncGenerator<Figure> {
       }
       yield {
         name: `${unread} of ${channels} not consumed, p99 of the others against all consumed, ${carrier}, ${measured.toLocaleString("en")} messages a side`,
-        unit: "×", runs: ratios, target: { most: 1.2 },
+        unit: "×", runs: ratios, shares, target: { most: 1.2 },
       };
     }
   } finally {
