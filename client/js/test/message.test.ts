@@ -28,6 +28,11 @@ test("a message of nothing", () => {
   assert.deepEqual(Object.keys(m.headers), []);
 });
 
+test("empty text is as none", () => {
+  const m = read(Uint8Array.of(18, 0, 34, 0, 114, 0));
+  assert.deepEqual([m.key, m.contentType, m.publisher], [undefined, undefined, undefined]);
+});
+
 test("the payload is a view, not a copy", () => {
   const body = messageBody({ payload: "hello" });
   assert.equal(read(body).bytes.buffer, body.buffer);
