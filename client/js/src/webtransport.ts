@@ -1,7 +1,7 @@
 // Sessions over WebTransport: the first bidirectional stream carries the requests; every stream
 // that the relay opens is read as soon as it comes.
+import { closing, quietly } from "./closing.ts";
 import type { Dial, Session, SessionHandler } from "./session.ts";
-import { clip } from "./websocket.ts";
 
 /** What is needed of a WebTransport: the browser's. */
 export interface WebTransportLike {
@@ -66,75 +66,58 @@ export function webTransportDial(
 }
 
 function sessionOn(transport: WebTransportLike, stream: BidirectionalStream, handler: SessionHandler): Session {
+  const c = closing(handler, (closeCode, reason) => transport.close({ closeCode, reason }));
   const writer = stream.writable.getWriter();
-  let over = false;
   let buffered = 0;
   let ended = false; // stream 0, either half
   let streams = 0;
 
-  const finish = (code: number | undefined, reason: string) => {
-    if (over) return;
-    over = true;
-    handler.closed(code, reason);
-  };
-  const close = (closeCode: number, reason: string) => {
-    if (over) return;
-    over = true;
-    quietly(() => transport.close({ closeCode, reason: clip(reason) }));
-    queueMicrotask(() => handler.closed(closeCode, reason));
-  };
   const end = (id: number, code: number | undefined) => {
-    if (over || (id === 0 && ended)) return;
-    ended ||= id === 0;
+    if (c.over || (!id && ended)) return;
+    ended ||= !id;
     handler.ended(id, code);
   };
-  /** A stream failed: reset or stopped by the relay, or because the session ended, which speaks for itself. */
+  /** A stream failed: reset or stopped by the relay, or because the session ended, which speaks for itself; Firefox has 0 for that. */
   const failed = (id: number, e: unknown) => {
     const { source, streamErrorCode: code } = Object(e) as { source?: string; streamErrorCode?: number | null };
-    const told = typeof code === "number" && source !== "session";
-    if (told && code) return end(id, code);
-    // Firefox tells of streams with 0 before it tells that the session ended, and why.
-    if (told || !id) setTimeout(() => (told ? end(id, code) : finish(undefined, String(e))), endWithin);
+    if (code && source !== "session") end(id, code);
+    else setTimeout(end, endWithin, id, 0);
   };
-
-  transport.closed.then(
-    (i) => finish(i && i.closeCode !== undefined && i.closeCode < 1000 ? i.closeCode : undefined, i?.reason ?? ""),
-    (e) => finish(undefined, String(e)),
-  );
-  each(stream.readable, (bytes) => over || handler.data(0, bytes)).then(
-    () => end(0, undefined),
-    (e) => failed(0, e),
-  );
-  writer.closed.catch((e) => failed(0, e)); // stopped
-  each(transport.incomingUnidirectionalStreams, (readable) => {
-    const id = ++streams;
-    each(readable, (bytes) => over || handler.data(id, bytes)).then(
+  const read = (readable: ReadableStream<Uint8Array>, id: number) =>
+    each(readable, (bytes) => c.over || handler.data(id, bytes)).then(
       () => end(id, undefined),
       (e) => failed(id, e),
     );
-  }).catch(ignore);
+
+  transport.closed.then(
+    (i) => c.ended(i && i.closeCode! < 1000 ? i.closeCode : undefined, i?.reason ?? ""),
+    (e) => c.ended(undefined, String(e)),
+  );
+  read(stream.readable, 0);
+  writer.closed.catch((e) => failed(0, e)); // stopped
+  each(transport.incomingUnidirectionalStreams, (readable) => void read(readable, ++streams)).catch(ignore);
   each(transport.incomingBidirectionalStreams, (s) => {
     s.readable.cancel().catch(ignore);
     s.writable.abort().catch(ignore);
   }).catch(ignore);
   quietly(() => (transport.datagrams.incomingHighWaterMark = datagramsWaiting));
-  each(transport.datagrams.readable, (bytes) => over || handler.datagram(bytes)).catch(ignore);
+  each(transport.datagrams.readable, (bytes) => c.over || handler.datagram(bytes)).catch(ignore);
 
   return {
     carrier: "webtransport",
     write(bytes) {
-      if (over) return;
+      if (c.over) return;
       buffered += bytes.length;
       const taken = () => {
         buffered -= bytes.length;
-        if (!buffered && !over) handler.drained();
+        if (!buffered && !c.over) handler.drained();
       };
       writer.write(bytes).then(taken, taken);
     },
     get buffered() {
       return buffered;
     },
-    close,
+    close: c.close,
   };
 }
 
@@ -149,14 +132,6 @@ async function each<T>(readable: ReadableStream<T>, take: (value: T) => unknown)
 }
 
 function ignore(): void {}
-
-function quietly(fn: () => unknown): void {
-  try {
-    fn();
-  } catch {
-    // It was over already, or the platform does not have it.
-  }
-}
 
 /** A SHA-256 hash of a certificate as bytes, from them or from their hexadecimal digits; throws if it is not 32 bytes. */
 export function hashBytes(h: string | ArrayBuffer | ArrayBufferView): Uint8Array<ArrayBuffer> {
