@@ -1,6 +1,5 @@
 // One measured figure, held to its target, and how it is printed.
 
-import { percent } from "./processor.ts";
 import type { Shares } from "./processor.ts";
 
 export interface Figure {
@@ -10,6 +9,8 @@ export interface Figure {
   readonly runs: readonly number[];
   /** What the processor did in each run. Absent: not counted. */
   readonly shares?: readonly Shares[];
+  /** Messages of a run, to tell what the processor took for each. */
+  readonly messages?: number;
   /** What stands for them. Absent: the median. */
   readonly value?: number;
   /** Absent: stated only. */
@@ -44,8 +45,15 @@ export function print(f: Figure): boolean {
     : `at most ${round(f.target.most)}`;
   const runs = f.runs.length > 1 ? `; runs: ${f.runs.map(round).join(" ")}` : "";
   console.log(`${missed ? "MISSED" : "      "} ${f.name}: ${round(value)} ${f.unit} (${target})${runs}`);
-  if (f.shares?.length) {
-    console.log(`        ${f.shares.at(-1)!.text}; others ${f.shares.map((s) => percent(s.others)).join(", ")}`);
+  if (f.shares) {
+    const { ours, elapsed } = f.shares.at(-1)!;
+    const each = (seconds: number) => (f.messages ? ` (${round((1e6 * seconds) / f.messages)} µs a message)` : "");
+    const text = ours.map(([name, seconds]) => `${name} ${percent(seconds / elapsed)}${each(seconds)}`);
+    console.log(`        last run: ${text.join(", ")}; processes of others in each: ${f.shares.map((s) => percent(s.others)).join(" ")}`);
   }
   return missed;
+}
+
+function percent(share: number): string {
+  return `${(100 * share).toFixed(0)} %`;
 }

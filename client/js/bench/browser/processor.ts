@@ -66,36 +66,31 @@ export async function quiet(patience: number): Promise<void> {
   }
 }
 
-/** What was taken since, as shares of one core. */
+/** What was taken in a time. */
 export interface Shares {
-  /** By processes of others: where it is large, the figure is of them too. */
+  /** Seconds of a core by each kind of our processes, most first; what had next to nothing is left out. */
+  readonly ours: readonly (readonly [name: string, seconds: number])[];
+  /** Cores taken by processes of others: where it is large, the figure is theirs too. */
   readonly others: number;
-  readonly text: string;
+  /** Seconds that it was. */
+  readonly elapsed: number;
 }
 
-/** Begins to count; the function returned says what each process took since, and others on the machine. */
+/** Begins to count; the function returned says what was taken since. */
 export function watchProcessor(): () => Shares {
   const before = usage();
   const busyBefore = busy();
   const began = performance.now();
   return () => {
     const elapsed = (performance.now() - began) / 1000;
-    const shares = new Map<string, number>();
-    let others = (busy() - busyBefore) / elapsed;
+    const by = new Map<string, number>();
+    let others = busy() - busyBefore;
     for (const [pid, [name, seconds]] of usage()) {
-      const share = (seconds - (before.get(pid)?.[1] ?? 0)) / elapsed;
-      shares.set(name, (shares.get(name) ?? 0) + share);
-      others -= share;
+      const more = seconds - (before.get(pid)?.[1] ?? 0);
+      by.set(name, (by.get(name) ?? 0) + more);
+      others -= more;
     }
-    const text = [...shares]
-      .filter(([, share]) => share >= 0.01)
-      .sort((a, b) => b[1] - a[1])
-      .map(([name, share]) => `${name} ${percent(share)}`)
-      .join(", ");
-    return { others: Math.max(0, others), text };
+    const ours = [...by].filter(([, seconds]) => seconds >= 0.01 * elapsed).sort((a, b) => b[1] - a[1]);
+    return { ours, others: Math.max(0, others / elapsed), elapsed };
   };
-}
-
-export function percent(share: number): string {
-  return `${(100 * share).toFixed(0)} %`;
 }

@@ -33,7 +33,7 @@ export async function* publishing(rig: Rig): AsyncGenerator<Figure> {
           troubles.push(...done.troubles);
         }
         const name = `publish ${size} B, ${open} open, ${limited ? "default limits" : "no limits"}, ${carrier}`;
-        yield { name, unit: "acknowledged/s", runs, shares, ...(limited ? {} : { target: { least: 10_000 } }) };
+        yield { name, unit: "acknowledged/s", runs, shares, messages: count, ...(limited ? {} : { target: { least: 10_000 } }) };
         yield { name: `${name}, refused`, unit: "messages", runs: refusals, target: { most: 0 }, value: Math.max(...refusals) };
         yield { name: `${name}, sessions lost`, unit: "", runs: [troubles.length], target: { most: 0 } };
         for (const t of troubles) console.log(`        state ${t}`);

@@ -40,7 +40,7 @@ export async function* history(rig: Rig): AsyncGenerator<Figure> {
           runs.push(read.count / (read.took / 1000));
           shares.push(said);
         }
-        yield { name: `receive from history, ${on(channels)}, ${carrier}`, unit: "messages/s", runs, shares, target: { least } };
+        yield { name: `receive from history, ${on(channels)}, ${carrier}`, unit: "messages/s", runs, shares, messages: count, target: { least } };
       }
     } finally {
       await stage.end();
@@ -99,7 +99,7 @@ export async function* live(rig: Rig): AsyncGenerator<Figure> {
           await page.browserContext().close();
         }
         const what = `receive live, ${on(channels)}, ${carrier}, ${rate.toLocaleString("en")}/s offered for ${liveFor} s`;
-        yield { name: what, unit: "messages/s", runs, shares, target: { least } };
+        yield { name: what, unit: "messages/s", runs, shares, messages: rate * liveFor, target: { least } };
         yield { name: `${what}, median latency`, unit: "ms", runs: lags };
       }
     } finally {
