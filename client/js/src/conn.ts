@@ -20,6 +20,8 @@ export interface Conn {
   since: number;
   /** Subscriptions on it. */
   feeds: number;
+  /** Closes it. */
+  leave(): void;
   /** A successor stands: it is closed when the last subscription has left it. */
   leaving: boolean;
   /** GoAway that came before the session was in use. */

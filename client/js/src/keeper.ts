@@ -53,8 +53,6 @@ export interface Keeping {
   fail(err: Error): void;
 }
 
-type Due = "dial" | "giveUp" | "ping" | "doubt" | "dead" | "renew" | "stale" | "suspend";
-
 /** Keeps a client connected, from start to stop. */
 export interface Keeper {
   /** The session in use: Welcome came. */
@@ -85,7 +83,7 @@ export function keep(k: Keeping, url: string, tokens: Tokens, backoff: { readonl
   let alternatives: string[] = []; // of the last GoAway, not yet tried
   let rtt = 0; // ms, smoothed; 0: not known
   let asked = 0; // performance.now() at the last ping
-  let dead = false; // the path of the last session
+  let dying = false; // the path of the last session
   let failures = 0; // attempts in a row, and sessions that did not last
   let refreshFails = 0;
   let refreshes = 0; // names the newest
@@ -98,7 +96,7 @@ export function keep(k: Keeping, url: string, tokens: Tokens, backoff: { readonl
   let seen = now(); // at time
   let downSince = 0;
   let notBefore = 0; // dial; the relay's word
-  const dues = new Map<Due | Conn, number>(); // what to do when; a Conn: close it
+  const dues = new Map<() => void, number>(); // what to do when
   let timer: ReturnType<typeof setTimeout> | undefined;
   let planned = 0; // of timer
 
@@ -112,8 +110,7 @@ export function keep(k: Keeping, url: string, tokens: Tokens, backoff: { readonl
     for (const [due, at] of [...dues]) {
       if (at > time || dues.get(due) !== at) continue;
       dues.delete(due);
-      if (typeof due === "object") close(due);
-      else act(due);
+      due();
     }
     clearTimeout(timer);
     if (!dues.size || stopped) return;
@@ -127,73 +124,57 @@ export function keep(k: Keeping, url: string, tokens: Tokens, backoff: { readonl
     }, wait);
   }
 
-  function after(due: Due, ms: number): void {
+  function after(ms: number, due: () => void): void {
     dues.set(due, time + ms);
   }
 
-  function unset(...list: Due[]): void {
+  function unset(...list: (() => void)[]): void {
     for (const due of list) dues.delete(due);
   }
 
-  function act(due: Due): void {
-    const conn = current;
-    switch (due) {
-      case "dial":
-        dial(false);
-        break;
-      case "giveUp":
-        over(dialing!, new ConnectionError("no session within 15 s"));
-        break;
-      case "ping":
-        if (k.busy() && !dues.has("dead")) ping();
-        else after("ping", pingEvery);
-        break;
-      case "doubt":
-      case "dead":
-        if (conn!.link!.heard > asked) alive();
-        else if (due === "doubt") dial(true);
-        else {
-          dead = true;
-          over(conn!, new ConnectionError("no answer to a ping"));
-        }
-        break;
-      case "renew":
-        refresh(conn!);
-        break;
-      case "stale":
-        refreshed(new ConnectionError("no answer to a new token"));
-        break;
-      case "suspend":
-        report();
-        break;
-    }
-  }
+  // What is due. With doubt, dead and renew there is a current, with giveUp a dialing.
+  const giveUp = () => over(dialing!, new ConnectionError("no session within 15 s"));
+  const doubt = () => {
+    if (current!.link!.heard > asked) alive();
+    else dial(true);
+  };
+  const dead = () => {
+    if (current!.link!.heard > asked) return alive();
+    dying = true;
+    over(current!, new ConnectionError("no answer to a ping"));
+  };
+  const stale = () => refreshed(new ConnectionError("no answer to a new token"));
+  const pingAgain = () => {
+    if (k.busy() && !dues.has(dead)) ping();
+    else after(pingEvery, pingAgain);
+  };
 
   // begin begins to connect, without a past.
   function begin(): void {
     downSince = time;
     failures = 0;
-    after("suspend", suspendAfter);
-    after("dial", 0);
+    after(suspendAfter, report);
+    after(0, dial);
     report();
   }
 
   // look looks at once how things stand: somebody waits, and time or the network may have jumped.
   function look(): void {
     if (current) ping();
-    else if (!dialing) dues.set("dial", Math.max(time, notBefore));
+    else if (!dialing) dues.set(dial, Math.max(time, notBefore));
   }
 
-  // dial begins an attempt. suspect: the session in use may be dead, and its carrier with it.
-  function dial(suspect: boolean): void {
+  // dial begins an attempt, unless one is under way. suspect: the session in use may be dead, and its carrier with it.
+  function dial(suspect = false): void {
     if (dialing) return;
     const conn: Conn = {
-      abort: new AbortController(), token: "", link: undefined, suspect, since: 0, feeds: 0, leaving: false, asked: undefined,
+      abort: new AbortController(), token: "", link: undefined, suspect, since: 0, feeds: 0, asked: undefined,
+      leave: () => close(conn), leaving: false,
     };
     dialing = conn;
-    unset("dial");
-    after("giveUp", dialWithin);
-    connect(conn, alternatives.shift() ?? url, suspect || dead).catch((err: unknown) =>
+    unset(dial);
+    after(dialWithin, giveUp);
+    connect(conn, alternatives.shift() ?? url, suspect || dying).catch((err: unknown) =>
       run(() => over(conn, err as Error)),
     );
   }
@@ -222,19 +203,19 @@ export function keep(k: Keeping, url: string, tokens: Tokens, backoff: { readonl
     current = conn;
     dialing = reason = undefined;
     ever = true;
-    dead = false;
+    dying = false;
     alternatives = [];
     conn.since = time;
-    unset("dial", "giveUp", "doubt", "dead", "renew", "stale", "suspend");
-    if (!hidden) after("ping", pingEvery);
+    unset(dial, giveUp, doubt, dead, refresh, stale, report);
+    if (!hidden) after(pingEvery, pingAgain);
     refreshes++;
     const renew = tokens.accepted(w.tokenExpires);
-    if (renew) after("renew", renew);
+    if (renew) after(renew, refresh);
     k.moved();
     if (old) {
       old.leaving = true;
       // With nothing on it: answers to what was published on it are on their way.
-      dues.set(old, time + (old.feeds ? leaveWithin : 1_000));
+      after(old.feeds ? leaveWithin : 1_000, old.leave);
     }
     report();
     if (conn.asked) goAway(conn, conn.asked);
@@ -249,7 +230,7 @@ export function keep(k: Keeping, url: string, tokens: Tokens, backoff: { readonl
     close(conn);
     if (conn === dialing) {
       dialing = undefined;
-      unset("giveUp");
+      unset(giveUp);
       if (!conn.suspect || !current) failed(err, end);
     } else if (conn === current) lost(conn, err, end);
   }
@@ -261,12 +242,11 @@ export function keep(k: Keeping, url: string, tokens: Tokens, backoff: { readonl
       tokens.expire();
       end = undefined; // no refusal of what comes next
     }
-    unset("ping", "doubt", "dead", "renew", "stale");
+    unset(pingAgain, doubt, dead, refresh, stale);
     downSince = time;
-    after("suspend", suspendAfter);
+    after(suspendAfter, report);
     k.moved();
     if (!dialing) return failed(err, end);
-    dialing.suspect = false; // it is needed now
     reason = err;
     report();
   }
@@ -290,7 +270,7 @@ export function keep(k: Keeping, url: string, tokens: Tokens, backoff: { readonl
       wait = Math.max(wait, end?.retryAfter ?? 0);
       notBefore = time + (end?.retryAfter ?? 0);
     }
-    after("dial", wait);
+    after(wait, dial);
     if (!current) report();
   }
 
@@ -300,7 +280,7 @@ export function keep(k: Keeping, url: string, tokens: Tokens, backoff: { readonl
     if (conn !== current) return; // Welcome is on its way, or a successor stands
     alternatives = usable(url, g.alternatives);
     if (dialing) dialing.suspect = false;
-    else after("dial", 0);
+    else after(0, dial);
   }
 
   // ping asks whether the session in use still lives.
@@ -308,9 +288,9 @@ export function keep(k: Keeping, url: string, tokens: Tokens, backoff: { readonl
     const conn = current!;
     asked = performance.now();
     // A path that is known to be slow gets longer than is good for the rest.
-    after("doubt", Math.max(doubtLeast, Math.min(4 * rtt, doubtMost), 2 * rtt));
-    after("dead", Math.max(deadAfter, 3 * rtt));
-    if (!hidden) after("ping", pingEvery);
+    after(Math.max(doubtLeast, Math.min(4 * rtt, doubtMost), 2 * rtt), doubt);
+    after(Math.max(deadAfter, 3 * rtt), dead);
+    if (!hidden) after(pingEvery, pingAgain);
     conn.link!.ping().then(
       (ms) => run(() => {
         if (conn !== current) return;
@@ -323,14 +303,15 @@ export function keep(k: Keeping, url: string, tokens: Tokens, backoff: { readonl
   }
 
   function alive(): void {
-    unset("doubt", "dead");
+    unset(doubt, dead);
     if (dialing?.suspect) cancel();
   }
 
   // refresh replaces the token in use before it ends.
-  function refresh(conn: Conn): void {
+  function refresh(): void {
+    const conn = current!;
     const n = ++refreshes;
-    after("stale", refreshWithin);
+    after(refreshWithin, stale);
     const done = (err: Error | undefined, ms: number): void =>
       run(() => {
         // A successor presents the newest token.
@@ -344,7 +325,7 @@ export function keep(k: Keeping, url: string, tokens: Tokens, backoff: { readonl
 
   function refreshed(err: Error | undefined, ms = 0): void {
     refreshes++;
-    unset("stale");
+    unset(stale);
     let renew: number | undefined;
     if (!err) {
       refreshFails = 0;
@@ -354,7 +335,7 @@ export function keep(k: Keeping, url: string, tokens: Tokens, backoff: { readonl
       if (refused && (err === tokens.denied || !tokens.reject())) return k.fail(err);
       renew = fullJitter(1_000, 30_000, ++refreshFails, k.random());
     }
-    if (renew !== undefined) after("renew", renew);
+    if (renew !== undefined) after(renew, refresh);
   }
 
   // report tells the state while no session stands, or that one does.
@@ -372,13 +353,13 @@ export function keep(k: Keeping, url: string, tokens: Tokens, backoff: { readonl
   function cancel(): void {
     const conn = dialing!;
     dialing = undefined;
-    unset("giveUp");
+    unset(giveUp);
     close(conn);
   }
 
   // close closes what there is of conn.
   function close(conn: Conn): void {
-    dues.delete(conn);
+    unset(conn.leave);
     conn.abort.abort();
     if (!conn.link) return;
     conns.delete(conn.link);
@@ -433,10 +414,10 @@ export function keep(k: Keeping, url: string, tokens: Tokens, backoff: { readonl
           }
         } else if (event === "hidden") {
           hidden = true; // timers come late now, and pongs
-          unset("ping", "doubt", "dead");
+          unset(pingAgain, doubt, dead);
         } else if (event === "offline") {
           if (current) ping();
-          else if (dues.has("dial")) after("dial", backoff.most);
+          else if (dues.has(dial)) after(backoff.most, dial);
         } else {
           if (event === "online") {
             k.forget();
