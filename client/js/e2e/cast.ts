@@ -1,21 +1,19 @@
 // Sets a scene: a stage, a page with a client on it, and what both say while something happens.
 import assert from "node:assert/strict";
-import type { Browser, BrowserContext, Page } from "puppeteer-core";
+import type { Page } from "puppeteer-core";
 import type { Carrier } from "../src/session.ts";
+import type { Actor } from "./actor.ts";
 import { inOrder, onceEach } from "./judge.ts";
 import type { Plan, Report } from "./plan.ts";
-import type { Probe } from "./page/probe.ts";
 import type { Site, Tokens } from "./site.ts";
 import { Stage } from "./stage.ts";
 import type { Fed, Programs, StageOptions } from "./stage.ts";
 
-declare const start: (plan: Plan) => void;
-declare const probe: Probe;
-
 export interface House {
   readonly programs: Programs;
   readonly site: Site;
-  readonly browser: Browser;
+  /** Makes a place for a client. before: what runs there before anything else. */
+  readonly actor: (before?: () => void) => Promise<Actor>;
 }
 
 export interface SceneOptions extends StageOptions {
@@ -50,56 +48,60 @@ export async function until<T>(what: string, f: () => Promise<T | false | undefi
  */
 export class Scene {
   readonly stage: Stage;
-  readonly page: Page;
   readonly tokens: Tokens;
-  readonly #context: BrowserContext;
+  readonly #actor: Actor;
   readonly #channels: readonly [hasty: string, slow: string];
   #feeds: (() => Promise<Fed>)[] = [];
 
   static async open(house: House, o: SceneOptions): Promise<Scene> {
     const stage = await Stage.start(house.programs, o);
-    const context = await house.browser.createBrowserContext();
+    let actor: Actor | undefined;
     try {
-      const page = await context.newPage({ type: "window" });
+      actor = await house.actor(o.before);
       const [token, tokens] = house.site.tokens(stage);
       tokens.ttl = o.ttl ?? tokens.ttl;
-      if (o.before) await page.evaluateOnNewDocument(o.before);
-      await page.goto(house.site.url);
-      // Of a hidden page less is asked.
-      assert.equal(await page.evaluate(() => document.visibilityState), "visible");
       const channels = [`${o.hasty ?? "chat"}:hasty`, `${o.slow ?? "chat"}:slow`] as const;
       const edge = stage.edges[0]!;
-      await page.evaluate((plan: Plan) => start(plan), {
+      await actor.call("start", {
         url: edge.url, token,
         options: { certHashes: stage.hashes, carriers: o.carriers, ...(o.plain ? { webSocketURL: edge.http } : {}) },
         subs: [{ channel: channels[0] }, { channel: channels[1], pause: 1000 }],
       } satisfies Plan);
-      const scene = new Scene(stage, page, tokens, context, channels);
+      const scene = new Scene(stage, actor, tokens, channels);
       await until("both subscriptions stand", async () => (await scene.report()).subs.every((s) => s.subscribed > 0));
       return scene;
     } catch (err) {
-      await context.close();
+      await actor?.close();
       await stage.end();
       throw new Error(`${(err as Error).message}; the stage wrote: ${stage.complaints}`, { cause: err });
     }
   }
 
-  private constructor(stage: Stage, page: Page, tokens: Tokens, context: BrowserContext, channels: readonly [string, string]) {
+  private constructor(stage: Stage, actor: Actor, tokens: Tokens, channels: readonly [string, string]) {
     this.stage = stage;
-    this.page = page;
     this.tokens = tokens;
-    this.#context = context;
+    this.#actor = actor;
     this.#channels = channels;
   }
 
+  /** The page, where the client is on one. */
+  get page(): Page {
+    return this.#actor.page!;
+  }
+
+  /** Has the probe do something. */
+  call<T>(method: string, ...args: unknown[]): Promise<T> {
+    return this.#actor.call<T>(method, ...args);
+  }
+
   report(): Promise<Report> {
-    return this.page.evaluate(() => probe.report);
+    return this.call("tell");
   }
 
   /** Begins to publish: at the home 50 messages a second to the one and one in 1.1 s to the other channel, and in the page 20 a second. */
   async play(): Promise<void> {
     this.#feeds = [this.stage.feed(this.#channels[0], 100, 5), this.stage.feed(this.#channels[1], 1100)];
-    await this.page.evaluate(() => probe.publish("chat:mine", 50));
+    await this.call("publish", "chat:mine", 50);
     await until("messages come", async () => (await this.report()).subs.every((s) => s.got.length > 0));
   }
 
@@ -128,19 +130,14 @@ export class Scene {
   async finish(): Promise<Report> {
     await this.rest();
     const last = await Promise.all(this.#channels.map(async (channel) => this.stage.publish(channel, 1)));
-    await this.page.evaluate(() => probe.stop());
+    await this.call("stop");
     await until("the last messages came", async () => {
       const { subs } = await this.report();
       return last.every(({ n }, i) => subs[i]!.got.at(-1)?.[2] === n || subs[i]!.ended !== undefined);
     }, 60_000);
     const kept = await this.stage.history("chat:mine");
     const report = await this.report();
-    const closed = await this.page.evaluate(async () => {
-      const before = probe.report.subs.map((s) => s.ended);
-      const after = await probe.close();
-      return { before, state: after.states.at(-1)!.to };
-    });
-    assert.equal(closed.state, "closed");
+    assert.equal(await this.call("close"), "closed");
     last.forEach(({ n }, i) => inOrder(report.subs[i]!, n));
     onceEach(report, kept, kept[0]?.epoch);
     assert.deepEqual((await this.report()).errors, []);
@@ -155,7 +152,7 @@ export class Scene {
   }
 
   async close(): Promise<void> {
-    await this.#context.close().catch(() => {});
+    await this.#actor.close();
     await this.stage.end();
   }
 }

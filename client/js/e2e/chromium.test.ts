@@ -1,24 +1,33 @@
 // The SDK in Chromium, against real edges.
 import { after, before, describe, test } from "node:test";
+import type { Browser } from "puppeteer-core";
+import { inWorker, onPage } from "./actor.ts";
 import { absent, start } from "./browser.ts";
 import type { House } from "./cast.ts";
-import { anywhere, chromiumOnly, crowded, perform } from "./scenarios.ts";
+import { anywhere, chromiumOnly, crowded, perform, smoke } from "./scenarios.ts";
 import { buildPrograms } from "./stage.ts";
 import { Site } from "./site.ts";
 
 describe("Chromium", { skip: absent("chromium") ?? false, concurrency: 2 }, () => {
-  const house = {} as { -readonly [K in keyof House]: House[K] };
+  let house: House;
+  let browser: Browser | undefined;
   before(async () => {
-    [house.programs, house.site, house.browser] = await Promise.all([buildPrograms(), Site.open(), start("chromium")]);
+    const [programs, site, started] = await Promise.all([buildPrograms(), Site.open(), start("chromium")]);
+    browser = started;
+    house = { programs, site, actor: (before) => onPage(started, site, before) };
   });
   after(async () => {
-    await house.browser?.close();
-    await house.site?.close();
-    await house.programs?.remove();
+    await browser?.close();
+    await house?.site.close();
+    await house?.programs.remove();
   });
   for (const carrier of ["webtransport", "websocket"] as const) {
     for (const [name, scenario] of Object.entries({ ...anywhere, ...crowded, ...chromiumOnly })) {
       test(`${carrier}: ${name}`, { timeout: 120_000 }, () => perform(scenario, house, carrier));
+    }
+    for (const [name, scenario] of Object.entries(smoke)) {
+      test(`${carrier}, in a worker: ${name}`, { timeout: 120_000 }, () =>
+        perform(scenario, { ...house, actor: () => inWorker(browser!, house.site) }, carrier));
     }
   }
 });

@@ -29,6 +29,8 @@ export interface SubLog {
   readonly channel: string;
   readonly got: Got[];
   readonly gaps: GapLog[];
+  /** Of the way to the home. */
+  readonly status: string[];
   /** How often it stood. */
   subscribed: number;
   /** Undefined while it goes on. */

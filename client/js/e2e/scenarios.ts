@@ -5,10 +5,8 @@ import type { Carrier } from "../src/session.ts";
 import { Scene, sleep, until } from "./cast.ts";
 import type { House, SceneOptions } from "./cast.ts";
 import { inOrder, longestPause } from "./judge.ts";
-import type { Probe } from "./page/probe.ts";
 import type { Report } from "./plan.ts";
 
-declare const probe: Probe; // in the page
 
 export interface Scenario {
   readonly options?: (carrier: Carrier) => Partial<SceneOptions>;
@@ -113,6 +111,7 @@ export const anywhere: Record<string, Scenario> = {
       await scene.goesOn();
       return (report) => {
         noGap(report);
+        for (const { status } of report.subs) assert.deepEqual(status, ["lost", "restored"]);
         assert.deepEqual(trail(report), ["connecting", "connected"]);
       };
     },
@@ -151,6 +150,10 @@ export const anywhere: Record<string, Scenario> = {
   },
 };
 
+const { "nothing happens": nothing, "the edge crashes and starts again": crash } = anywhere;
+/** Enough to see that the SDK runs somewhere else than on a page. */
+export const smoke: Record<string, Scenario> = { "nothing happens": nothing!, "the edge crashes and starts again": crash! };
+
 /** Subscriptions beside those of the scene, of which some are taken by nobody. */
 const channels = Array.from({ length: 200 }, (_, i) => `chat:many-${i}`);
 const untaken = 20;
@@ -162,7 +165,7 @@ export const crowded: Record<string, Scenario> = {
       await scene.settled();
       const before = await scene.stage.metric("meridian_edge_delivered_messages_total");
       const plans = channels.map((channel, i) => ({ channel, ...(i < untaken ? { pause: "never" as const } : {}) }));
-      await scene.page.evaluate((list) => list.forEach((plan) => probe.subscribe(plan)), plans);
+      await Promise.all(plans.map((plan) => scene.call("subscribe", plan)));
       const subs = async () => (await scene.report()).subs.slice(2);
       await until("all stand", async () => (await subs()).every((s) => s.subscribed));
       // 96 KiB for each: the window and half of it.
@@ -174,7 +177,7 @@ export const crowded: Record<string, Scenario> = {
       const most = Math.ceil(window / size);
       const waiting = (await scene.stage.metric("meridian_edge_delivered_messages_total")) - before - (channels.length - untaken) * count;
       assert.ok(waiting >= untaken * (most - 1) && waiting <= untaken * most, `${waiting} messages wait in ${untaken} subscriptions`);
-      await scene.page.evaluate(() => probe.takeAll());
+      await scene.call("takeAll");
       await until("the rest has come", async () => (await subs()).every((s) => s.got.length === count));
       return (report) => {
         for (const sub of report.subs.slice(2)) {

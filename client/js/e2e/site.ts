@@ -23,19 +23,19 @@ export class Site {
   readonly #tokens = new Map<string, Tokens>();
 
   static async open(): Promise<Site> {
-    const [sdk, probe] = await Promise.all([
-      bundle(),
-      build({
-        entryPoints: [`${import.meta.dirname}/page/probe.ts`],
-        bundle: true, write: false, format: "iife", target: "es2022",
-      }).then((r) => r.outputFiles[0]!.text),
-    ]);
+    const built = async (name: string, format: "iife" | "esm") => {
+      const { outputFiles } = await build({
+        entryPoints: [`${import.meta.dirname}/page/${name}.ts`], bundle: true, write: false, format, target: "es2022",
+      });
+      return outputFiles[0]!.text;
+    };
+    const [sdk, probe, worker] = await Promise.all([bundle(), built("probe", "iife"), built("worker", "esm")]);
     const files: Record<string, [type: string, body: string]> = {
       "/": ["text/html", "<!doctype html><meta charset=utf-8><title>e2e</title><script src=/sdk.js></script><script src=/probe.js></script>"],
       "/elsewhere": ["text/html", "<!doctype html><title>elsewhere</title>"],
       "/sdk.js": ["text/javascript", sdk],
       "/probe.js": ["text/javascript", probe],
-      "/worker.js": ["text/javascript", `${sdk}\n${probe}\nonmessage = async ({ data: [name, ...args] }) => postMessage(await (name === "start" ? void start(...args) : probe[name](...args)));`],
+      "/worker.js": ["text/javascript", worker],
       "/favicon.ico": ["image/png", ""],
     };
     const site: { of?: Site } = {};

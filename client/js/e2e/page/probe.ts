@@ -1,5 +1,5 @@
-// Runs in the page: a client of the relay that writes down all that happens to it. The bundle was
-// loaded before, and has set globalThis.meridian.
+// Runs where the client runs, a page, a worker or a Node: a client of the relay that writes down
+// all that happens to it. Whoever loads it has set globalThis.meridian.
 import type * as SDK from "../../src/index.ts";
 import type { Plan, Report, SubLog } from "../plan.ts";
 
@@ -9,17 +9,17 @@ const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 const steady = performance.now.bind(performance); // tests set the page's clocks
 
 export class Probe {
-  readonly report: Report = { states: [], subs: [], acks: [], refusals: [], errors: [], visits: 0 };
+  readonly #report: Report = { states: [], subs: [], acks: [], refusals: [], errors: [], visits: 0 };
   readonly #relay: SDK.Relay;
   #publishing = false;
   #idle = Promise.resolve();
 
   constructor(plan: Plan) {
-    globalThis.addEventListener?.("error", (e) => this.report.errors.push(`error: ${(e as ErrorEvent).message}`));
+    globalThis.addEventListener?.("error", (e) => this.#report.errors.push(`error: ${(e as ErrorEvent).message}`));
     globalThis.addEventListener?.("unhandledrejection", (e) =>
-      this.report.errors.push(`unhandled rejection: ${(e as PromiseRejectionEvent).reason}`));
+      this.#report.errors.push(`unhandled rejection: ${(e as PromiseRejectionEvent).reason}`));
     globalThis.addEventListener?.("pageshow", (e) => {
-      if ((e as PageTransitionEvent).persisted) this.report.visits++;
+      if ((e as PageTransitionEvent).persisted) this.#report.visits++;
     });
     this.#relay = meridian.connect(plan.url, {
       ...plan.options,
@@ -30,15 +30,16 @@ export class Probe {
       },
     });
     this.#relay.on("state", ({ from, to, reason, edge, carrier }) =>
-      this.report.states.push({ from, to, reason: reason && String(reason), edge, carrier, at: steady() }));
+      this.#report.states.push({ from, to, reason: reason && String(reason), edge, carrier, at: steady() }));
     for (const s of plan.subs) this.subscribe(s);
   }
 
   subscribe({ channel, pause, options }: Plan["subs"][number]): void {
-    const log: SubLog = { channel, got: [], gaps: [], subscribed: 0, ended: undefined };
-    this.report.subs.push(log);
+    const log: SubLog = { channel, got: [], gaps: [], status: [], subscribed: 0, ended: undefined };
+    this.#report.subs.push(log);
     const sub = this.#relay.channel(channel).subscribe(options as SDK.SubscribeOptions);
     sub.on("gap", (gap) => log.gaps.push({ after: gap.after, next: gap.next, reason: gap.reason, reset: gap.reset }));
+    sub.on("status", ({ state }) => log.status.push(state));
     sub.on("subscribed", () => log.subscribed++);
     if (pause === "never") this.#untaken.set(channel, () => void this.#take(sub, log, 0));
     else void this.#take(sub, log, pause ?? 0);
@@ -72,8 +73,8 @@ export class Probe {
       for (let n = 1; this.#publishing; n++) {
         const text = `mine ${n}`;
         const one = channelOf.publish({ text }).then(
-          ({ position }) => void this.report.acks.push([position.epoch, position.seq, text]),
-          (err) => void this.report.refusals.push([text, String(err)]),
+          ({ position }) => void this.#report.acks.push([position.epoch, position.seq, text]),
+          (err) => void this.#report.refusals.push([text, String(err)]),
         );
         open.add(one);
         void one.then(() => open.delete(one));
@@ -89,19 +90,22 @@ export class Probe {
     await this.#idle;
   }
 
-  /** How many messages came, for each subscription. */
-  counts(): number[] {
-    return this.report.subs.map((s) => s.got.length);
+  tell(): Report {
+    return this.#report;
   }
 
-  get state(): string {
-    return this.#relay.state;
-  }
-
-  async close(): Promise<Report> {
+  async close(): Promise<string> {
     await this.#relay.close();
-    return this.report;
+    return this.#relay.state;
   }
 }
 
-Object.assign(globalThis, { start: (plan: Plan) => Object.assign(globalThis, { probe: new Probe(plan) }) });
+let probe: Probe;
+
+/** Carries out what a test asks for: `start`, or a method of the probe. */
+export async function perform(name: string, args: unknown[]): Promise<unknown> {
+  if (name === "start") return void (probe = new Probe(args[0] as Plan));
+  return await (probe[name as keyof Probe] as (...args: unknown[]) => unknown)(...args);
+}
+
+Object.assign(globalThis, { perform });
