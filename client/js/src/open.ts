@@ -2,8 +2,8 @@
 import { BadRequestError, ConnectionError, errorOf } from "./errors.ts";
 import { headStart, race } from "./race.ts";
 import type { Winner } from "./race.ts";
-import { Link } from "./requests.ts";
-import type { LinkEvents } from "./requests.ts";
+import { newLink } from "./requests.ts";
+import type { Link, LinkEvents, Starting } from "./requests.ts";
 import type { Carrier, Dial, Session } from "./session.ts";
 import { webSocketDial } from "./websocket.ts";
 import type { WebSocketConstructor } from "./websocket.ts";
@@ -11,8 +11,7 @@ import { defaultLanes, hashBytes, webTransportDial } from "./webtransport.ts";
 import type { WebTransportConstructor } from "./webtransport.ts";
 
 export { Winner } from "./race.ts";
-export { Link } from "./requests.ts";
-export type { LinkEvents } from "./requests.ts";
+export type { Link, LinkEvents } from "./requests.ts";
 
 /** Where a session is opened, and how. */
 export interface OpenOptions {
@@ -56,15 +55,15 @@ export async function openLink(
   events: LinkEvents,
 ): Promise<Link> {
   const dials = await dialers(o);
-  const [link, session] = await race(
+  const [{ link, start }, session] = await race(
     o.winner.order([...dials.keys()]),
     o.hurry ? 0 : headStart(o.rtt ?? 0),
     o.signal,
-    async (carrier, signal): Promise<[Link, Session]> => {
-      const link = new Link(events);
+    async (carrier, signal): Promise<[Starting, Session]> => {
+      const starting = newLink(events);
       const base = (carrier === "websocket" && o.webSocketURL) || o.url;
       const url = new URL(sessionPath, carrier === "websocket" ? base.replace(/^http/i, "ws") : base).href;
-      return [link, await dials.get(carrier)!(url, link.handler, signal)];
+      return [starting, await dials.get(carrier)!(url, starting.handler, signal)];
     },
     ([, session]) => session.close(61, "another carrier was faster"),
   ).catch((e) => {
@@ -73,7 +72,7 @@ export async function openLink(
   if (link.end) throw errorOf(link.end, "connect to " + o.url);
   o.winner.won(session.carrier);
   const lanes = hello.lanes ?? defaultLanes(globalThis.navigator?.userAgent ?? "");
-  link.start(session, { ...hello, lanes: session.carrier === "websocket" ? 0 : lanes }, o.timeout ?? welcomeWithin, o.signal);
+  start(session, { ...hello, lanes: session.carrier === "websocket" ? 0 : lanes }, o.timeout ?? welcomeWithin, o.signal);
   return link;
 }
 

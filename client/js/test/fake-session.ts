@@ -1,7 +1,7 @@
 // A relay in memory: the far side of one session, and the session that leads to it. Tests script
 // it frame by frame, or leave it obliging.
-import { Link } from "../src/requests.ts";
-import type { Hello, LinkEvents } from "../src/requests.ts";
+import { newLink } from "../src/requests.ts";
+import type { Hello, Link, LinkEvents } from "../src/requests.ts";
 import type { Position } from "../src/position.ts";
 import type { Carrier, Session, SessionHandler } from "../src/session.ts";
 import type { WebSocketConstructor, WebSocketLike } from "../src/websocket.ts";
@@ -61,9 +61,9 @@ export class FakeRelay {
 
   /** A link on this session, which has said Hello. */
   link(events: Partial<LinkEvents> = {}, hello: Partial<Hello> = {}): Link {
-    const link = new Link({ welcome() {}, goAway() {}, closed() {}, ...events });
-    this.handler = link.handler;
-    link.start(this.session, { token: "token", agent: "test", lanes: 8, ...hello }, 10_000, new AbortController().signal);
+    const { link, handler, start } = newLink({ welcome() {}, goAway() {}, closed() {}, ...events });
+    this.handler = handler;
+    start(this.session, { token: "token", agent: "test", lanes: 8, ...hello }, 10_000, new AbortController().signal);
     return link;
   }
 

@@ -3,7 +3,7 @@ import { test } from "node:test";
 import type { TestContext } from "node:test";
 import { BusyError, ConnectionError, UnauthorizedError } from "../src/errors.ts";
 import type { Publication, SubscribeRequest, SubscriptionSink } from "../src/link.ts";
-import { Link } from "../src/requests.ts";
+import { newLink } from "../src/requests.ts";
 import { MAX } from "../src/varint.ts";
 import { defaultWelcome, encodeDown, frame, messageBody } from "./codec/relay.ts";
 import { FakeRelay, oblige } from "./fake-session.ts";
@@ -399,8 +399,8 @@ test("every code of a session's end is told as it is, whichever way it comes", a
 });
 
 test("a link that never said Hello tells nobody of its end", async () => {
-  const link = new Link({ welcome: () => assert.fail(), goAway: () => assert.fail(), closed: () => assert.fail() });
-  link.handler.closed(61, "another carrier was faster");
+  const { link, handler } = newLink({ welcome: () => assert.fail(), goAway: () => assert.fail(), closed: () => assert.fail() });
+  handler.closed(61, "another carrier was faster");
   await settle();
   assert.equal(link.end?.code, 61);
 });
