@@ -2,7 +2,7 @@
 // baseline is a loop over a generator of the same messages, in the same run.
 
 import { encodeMessage, Message } from "../src/message.ts";
-import { Subscription } from "../src/subscription.ts";
+import { subscribe } from "../src/subscription.ts";
 import { FakeHost, FakeLink } from "../test/reading.ts";
 import type { FakeSubscription } from "../test/reading.ts";
 
@@ -16,7 +16,7 @@ async function run(channels: number, size: number, n: number): Promise<number> {
   const seqs: number[] = [];
   let taken = 0;
   for (let i = 0; i < channels; i++) {
-    const sub = new Subscription(host, "bench:" + i, {});
+    const sub = subscribe(host, "bench:" + i, {});
     seqs.push(0);
     link.sub.ok({ epoch: 1, seq: 0 });
     void (async () => {

@@ -5,8 +5,8 @@ import { encodeMessage } from "./message.ts";
 import type { Message, Outgoing } from "./message.ts";
 import { bad } from "./options.ts";
 import type { Position } from "./position.ts";
-import { Subscription } from "./subscription.ts";
-import type { SubscribeOptions } from "./subscription.ts";
+import { subscribe } from "./subscription.ts";
+import type { SubscribeOptions, Subscription } from "./subscription.ts";
 import { utf8 } from "./varint.ts";
 
 /** A message was published. */
@@ -58,7 +58,7 @@ export function channelOf(client: Client, name: string): Channel {
       const producer = message.id === undefined ? undefined : await client.producerOf(message.id);
       return { position: await client.courier.post(name, body, producer, options?.signal) };
     },
-    subscribe: (options) => new Subscription(client, name, options ?? {}),
+    subscribe: (options) => subscribe(client, name, options ?? {}),
     history: (options) => history(client, name, options ?? {}),
   };
 }

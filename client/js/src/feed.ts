@@ -3,9 +3,8 @@
 import { fullJitter, retryDelay } from "./backoff.ts";
 import { Code, retryOf } from "./codes.ts";
 import { errorOf, ProtocolError } from "./errors.ts";
-import type { GapReason, LinkLike, LinkSubscription, SubscriptionSink } from "./link.ts";
+import type { LinkLike, LinkSubscription, SubscriptionSink } from "./link.ts";
 import type { Position } from "./position.ts";
-import type { End } from "./session.ts";
 import { Track } from "./track.ts";
 import type { Hole, Reading } from "./track.ts";
 import { Window } from "./window.ts";
@@ -35,7 +34,7 @@ export interface Running {
 /** Takes what a feed brings, in order. Must not throw. */
 export interface Consumer {
   /** Bytes of messages that wait to be taken; `Feed.taken` says that some were. */
-  readonly held: number;
+  held(): number;
   /** body may be kept. free: it was not counted against the credit. */
   message(at: Position, body: Uint8Array, free: boolean): void;
   hole(h: Hole): void;
@@ -46,221 +45,188 @@ export interface Consumer {
   end(err: Error | undefined): void;
 }
 
-/** A source that ends sooner counts as a failure. Milliseconds. */
-const stableAfter = 5000;
+/** A running subscription, as its consumer has it. */
+export interface Feed extends Running {
+  readonly window: Window;
+  /** The consumer took so many bytes. */
+  taken(bytes: number): void;
+  /** Ends it, once. */
+  finish(err?: Error): void;
+}
 
 /** One subscription on one link. */
-class Source implements SubscriptionSink {
-  readonly feed: Feed;
+interface Source extends SubscriptionSink {
   readonly link: LinkLike;
   /** Bytes that the relay may still send; below 0 by a part of a message. */
   credit: number;
+  /** Undefined once it has ended by itself. */
   handle: LinkSubscription | undefined;
   /** When its OK came. */
   since: number | undefined;
   /** It said that it will end. */
-  announced = false;
-
-  constructor(feed: Feed, link: LinkLike, credit: number) {
-    this.feed = feed;
-    this.link = link;
-    this.credit = credit;
-  }
-  ok(at: Position, head: Position): void {
-    this.feed.ok(this, at, head);
-  }
-  message(epoch: number, seq: number, body: Uint8Array, free: boolean): void {
-    this.feed.message(this, epoch, seq, body, free);
-  }
-  gap(after: Position, next: Position, reason: GapReason): void {
-    this.feed.gap(this, after, next, reason);
-  }
-  status(state: "lost" | "restored"): void {
-    this.feed.status(this, state);
-  }
-  end(end: End): void {
-    this.feed.end(this, end);
-  }
+  announced: boolean;
 }
 
-export class Feed implements Running {
-  readonly #host: Host;
-  readonly #channel: string;
-  readonly #consumer: Consumer;
-  readonly #track: Track;
-  readonly window: Window;
-  #cur: Source | undefined; // the one in use
-  #succ: Source | undefined; // the one that is to replace it
-  #failures = 0; // in a row
-  #timer: ReturnType<typeof setTimeout> | undefined; // until the next attempt
-  #full = false; // it opens when the consumer takes
-  #over = false;
+/** A source that ends sooner counts as a failure. Milliseconds. */
+const stableAfter = 5000;
 
-  /** window: bytes, to begin with. Throws if the client has ended. */
-  constructor(host: Host, reading: Reading, window: number, consumer: Consumer) {
-    host.check();
-    this.#host = host;
-    this.#channel = reading.channel;
-    this.#consumer = consumer;
-    this.#track = new Track(reading);
-    this.window = new Window(window);
-    host.add(this);
-    this.#open();
-  }
+/** size: of the window to begin with, in bytes. Throws if the client has ended. */
+export function startFeed(host: Host, reading: Reading, size: number, consumer: Consumer): Feed {
+  host.check();
+  const what = "subscription to " + reading.channel;
+  const track = new Track(reading);
+  const window = new Window(size);
+  let current: Source | undefined;
+  let successor: Source | undefined; // of the current
+  let failures = 0; // in a row
+  let timer: ReturnType<typeof setTimeout> | undefined; // until the next attempt
+  let full = false; // it opens when the consumer takes
+  let over = false;
 
-  linkChanged(): void {
-    this.#open();
-  }
-
-  clientClosed(err: Error): void {
-    this.finish(err);
-  }
-
-  /** The consumer took so many bytes. */
-  taken(bytes: number): void {
-    this.window.took(bytes);
-    if (this.#full) this.#open();
-    this.#grant();
-  }
-
-  /** Ends it, once. */
-  finish(err?: Error): void {
-    if (this.#over) return;
-    this.#over = true;
-    clearTimeout(this.#timer);
-    this.#drop(this.#succ);
-    this.#drop(this.#cur);
-    this.#host.remove(this);
-    this.#consumer.end(err);
-  }
-
-  // #open opens what is to be open now.
-  #open(): void {
-    const link = this.#host.link();
-    if (this.#over || this.#timer !== undefined || !link || link.end) return;
-    const cur = this.#cur;
-    if (this.#succ) {
-      if (this.#succ.link === link) return;
-      this.#drop(this.#succ);
-    } else if (cur) {
-      if (cur.link === link && !cur.announced) return;
+  /** Opens what is to be open now. */
+  function open(): void {
+    const link = host.link();
+    if (over || timer !== undefined || !link || link.end) return;
+    if (successor) {
+      if (successor.link === link) return;
+      drop(successor);
+    } else if (current) {
+      if (current.link === link && !current.announced) return;
       // Of two that asked for the same without a position, one would be ahead of the other.
-      if (cur.since === undefined) this.#drop(cur);
+      if (current.since === undefined) drop(current);
     }
     // A credit of 0 would mean another: with a full queue, nothing is open that may send.
-    const room = this.window.size - this.#consumer.held;
-    this.#full = room <= 0;
-    if (this.#full) return;
-    const s = new Source(this, link, room);
-    if (this.#cur) this.#succ = s;
-    else this.#cur = s;
-    this.#host.join(link);
-    s.handle = link.subscribe(this.#track.request(room), s);
+    const credit = window.size - consumer.held();
+    full = credit <= 0;
+    if (full) return;
+    const s = source(link, credit);
+    if (current) successor = s;
+    else current = s;
+    host.join(link);
+    s.handle = link.subscribe(track.request(credit), s);
   }
 
-  #drop(s: Source | undefined): void {
+  function drop(s: Source | undefined): void {
     if (!s) return;
-    if (s === this.#cur) this.#cur = undefined;
-    else if (s === this.#succ) this.#succ = undefined;
+    if (s === current) current = undefined;
+    else successor = undefined;
     s.handle?.close();
-    this.#host.part(s.link);
+    host.part(s.link);
   }
 
-  // #again opens again, after a wait if what ended was short.
-  #again(s: Source, delay: (failures: number) => number): void {
-    if (s.since !== undefined && performance.now() - s.since >= stableAfter) this.#failures = 0;
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => {
-      this.#timer = undefined;
-      this.#open();
-    }, delay(++this.#failures));
+  /** Opens again, after a wait if what ended was short. */
+  function again(s: Source, delay: (failures: number, random: number) => number): void {
+    if (s.since !== undefined && performance.now() - s.since >= stableAfter) failures = 0;
+    clearTimeout(timer);
+    timer = setTimeout(() => {
+      timer = undefined;
+      open();
+    }, delay(++failures, Math.random()));
   }
 
-  #broken(what: string): void {
-    this.finish(new ProtocolError(`subscription to ${this.#channel}: ${what}; report it to the relay's operator`));
+  /** Asks for what the relay left out; gives up if it did so before. */
+  function missed(s: Source, twice: boolean): void {
+    if (twice) return finish(new ProtocolError(what + ": messages are left out; report it to the relay's operator"));
+    drop(s);
+    open();
   }
 
-  // #grant gives back half a window or more. What is granted and what is held are the window.
-  #grant(): void {
-    const s = this.#cur;
-    if (!s) return;
-    const { size } = this.window;
-    const bytes = size - this.#consumer.held - s.credit;
-    if (bytes < size / 2) return;
-    s.credit += bytes;
-    s.handle?.grant(bytes);
+  /** Gives back half a window or more. What is granted and what is held are the window. */
+  function grant(): void {
+    if (!current) return;
+    const bytes = window.size - consumer.held() - current.credit;
+    if (bytes < window.size / 2) return;
+    current.credit += bytes;
+    current.handle?.grant(bytes);
   }
 
-  // What follows comes from sources.
-
-  ok(s: Source, at: Position, head: Position): void {
-    if (s === this.#succ) {
-      this.#drop(this.#cur);
-      this.#cur = s;
-      this.#succ = undefined;
-    } else if (s !== this.#cur) return;
-    s.since = performance.now();
-    const track = this.#track;
-    const resumed = track.begun;
-    const verdict = track.ok(at, head);
-    if (verdict === "hole") return this.#missed(s);
-    if (verdict === "broken") return this.#broken("it does not begin where it was asked to");
-    this.#consumer.stands(track.last, head, resumed);
-    if (verdict === "done") this.finish();
-    else this.#grant();
+  function finish(err?: Error): void {
+    if (over) return;
+    over = true;
+    clearTimeout(timer);
+    drop(successor);
+    drop(current);
+    host.remove(feed);
+    consumer.end(err);
   }
 
-  message(s: Source, epoch: number, seq: number, body: Uint8Array, free: boolean): void {
-    if (s !== this.#cur) return;
-    if (!free) {
-      s.credit -= body.length;
-      if (this.#consumer.held >= this.window.size) {
-        // Two links sent different messages for the same credit: what is over comes again.
-        this.#full = true;
-        return this.#drop(s);
-      }
-    }
-    const at = { epoch, seq };
-    const verdict = this.#track.message(at);
-    if (verdict === "take" || verdict === "last") this.#consumer.message(at, body, free);
-    if (verdict === "skip") this.#grant();
-    else if (verdict === "hole") this.#missed(s);
-    else if (verdict === "broken") this.#broken(`message ${epoch}:${seq} came out of order`);
-    else if (verdict !== "take") this.finish();
+  function source(link: LinkLike, credit: number): Source {
+    const s: Source = {
+      link,
+      credit,
+      handle: undefined,
+      since: undefined,
+      announced: false,
+      ok(at, head) {
+        if (s === successor) {
+          drop(current);
+          current = s;
+          successor = undefined;
+        }
+        s.since = performance.now();
+        const resumed = track.begun;
+        const verdict = track.ok(at, head);
+        if (verdict === "hole" || verdict === "broken") return missed(s, verdict === "broken");
+        consumer.stands(track.last, head, resumed);
+        if (verdict === "done") finish();
+        else grant();
+      },
+      message(epoch, seq, body, free) {
+        if (s !== current) return;
+        if (!free) {
+          s.credit -= body.length;
+          if (consumer.held() >= window.size) {
+            // Two links sent different messages for the same credit: what is over comes again.
+            full = true;
+            return drop(s);
+          }
+        }
+        const at = { epoch, seq };
+        const verdict = track.message(at);
+        if (verdict === "take" || verdict === "last") consumer.message(at, body, free);
+        if (verdict === "skip") grant();
+        else if (verdict === "hole" || verdict === "broken") missed(s, verdict === "broken");
+        else if (verdict !== "take") finish();
+      },
+      gap(after, next, reason) {
+        const h = track.gap(after, next, reason);
+        if (h) consumer.hole(h);
+        if (track.complete) finish();
+      },
+      status: consumer.status,
+      end(end) {
+        const spare = s === successor;
+        if (!spare && s !== current) return;
+        if (end.deadline > 0) {
+          if (!s.announced) {
+            s.announced = true;
+            again(s, (failures, random) => fullJitter(50, 1000, failures - 1, random));
+          }
+          return;
+        }
+        s.handle = undefined;
+        drop(s);
+        if (end.code === Code.done) finish();
+        else if (retryOf(end.code) === "final" && !(spare && current)) finish(errorOf(end, what));
+        else if (link === host.link() && !link.end) again(s, (failures, random) => retryDelay(end, failures, random));
+        else open();
+      },
+    };
+    return s;
   }
 
-  gap(s: Source, after: Position, next: Position, reason: GapReason): void {
-    if (s !== this.#cur) return;
-    const h = this.#track.gap(after, next, reason);
-    if (h) this.#consumer.hole(h);
-    if (this.#track.complete) this.finish();
-  }
-
-  status(s: Source, state: "lost" | "restored"): void {
-    if (s === this.#cur) this.#consumer.status(state);
-  }
-
-  end(s: Source, end: End): void {
-    const spare = s === this.#succ;
-    if (!spare && s !== this.#cur) return;
-    if (end.deadline > 0) {
-      if (s.announced) return;
-      s.announced = true;
-      return this.#again(s, (failures) => fullJitter(50, 1000, failures - 1, Math.random()));
-    }
-    s.handle = undefined; // it is over
-    this.#drop(s);
-    if (end.code === Code.done) this.finish();
-    else if (retryOf(end.code) === "final" && !(spare && this.#cur)) {
-      this.finish(errorOf(end, "subscription to " + this.#channel));
-    } else if (s.link === this.#host.link() && !s.link.end) {
-      this.#again(s, (failures) => retryDelay(end, failures, Math.random()));
-    } else this.#open();
-  }
-
-  // #missed asks once more for what the relay left out.
-  #missed(s: Source): void {
-    this.#drop(s);
-    this.#open();
-  }
+  const feed: Feed = {
+    window,
+    taken(bytes) {
+      window.took(bytes);
+      if (full) open();
+      grant();
+    },
+    finish,
+    linkChanged: open,
+    clientClosed: finish,
+  };
+  host.add(feed);
+  open();
+  return feed;
 }

@@ -5,7 +5,7 @@ import type { Message } from "./message.ts";
 import { bad, count } from "./options.ts";
 import { parseStart } from "./start.ts";
 import type { From } from "./start.ts";
-import { Subscription } from "./subscription.ts";
+import { subscribe } from "./subscription.ts";
 
 /** What of a channel's messages to read. */
 export interface HistoryOptions {
@@ -25,6 +25,6 @@ export function history(host: Host, channel: string, options: HistoryOptions): A
   const from = options.from === "live" ? "start" : (options.from ?? "start");
   parseStart(from);
   return {
-    [Symbol.asyncIterator]: () => new Subscription(host, channel, { from, barrier: true }, limit)[Symbol.asyncIterator](),
+    [Symbol.asyncIterator]: () => subscribe(host, channel, { from, barrier: true }, limit)[Symbol.asyncIterator](),
   };
 }

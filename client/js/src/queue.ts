@@ -16,12 +16,15 @@ export interface Place {
   older: Place | undefined;
 }
 
+const mostBuffers = 4;
+
 /** Messages and the holes between them, in order. Who puts them in keeps it bounded, by `bytes`. */
 export class Queue {
   #oldest: Place | undefined;
   #newest: Place | undefined;
   readonly #keys = new Map<string, Place>();
-  #buffer: ArrayBufferLike | undefined;
+  #buffer: ArrayBufferLike | undefined; // of the last message; undefined: none is here
+  #buffers = 0; // since none was
   /** Of the messages, as they came. */
   bytes = 0;
   /** Messages. */
@@ -29,12 +32,12 @@ export class Queue {
 
   /**
    * Returns what to keep of a message's body. It shares a buffer with others, perhaps with those
-   * of other channels: what is not taken before the next buffer comes is copied, so that a queue
-   * keeps one buffer alive, not one for each message.
+   * of other channels: a queue keeps a few buffers alive, and copies what comes in further ones.
    */
   own(body: Uint8Array): Uint8Array {
-    if (!this.count) this.#buffer = body.buffer;
-    return body.buffer === this.#buffer ? body : body.slice();
+    if (body.buffer !== this.#buffer) this.#buffers++;
+    this.#buffer = body.buffer;
+    return this.#buffers > mostBuffers ? body.slice() : body;
   }
 
   /** Puts a message last; key: what it replaces, if that is there. */
@@ -91,7 +94,10 @@ export class Queue {
     // A dead place must not keep those behind it alive.
     p.older = p.newer = undefined;
     this.bytes -= p.size;
-    if (p.message) this.count--;
+    if (p.message && !--this.count) {
+      this.#buffer = undefined;
+      this.#buffers = 0;
+    }
     if (p.key !== undefined) this.#keys.delete(p.key);
   }
 }

@@ -2,7 +2,7 @@
 
 import { Emitter } from "./emitter.ts";
 import { BadRequestError, ClosedError } from "./errors.ts";
-import { Feed } from "./feed.ts";
+import { startFeed } from "./feed.ts";
 import type { Host } from "./feed.ts";
 import type { GapReason } from "./link.ts";
 import { Message } from "./message.ts";
@@ -11,7 +11,6 @@ import type { Position } from "./position.ts";
 import { Queue } from "./queue.ts";
 import { parseStart } from "./start.ts";
 import type { From } from "./start.ts";
-import type { Reading } from "./track.ts";
 
 /** What a subscription gets. Absent: every message from now on. */
 export interface SubscribeOptions {
@@ -68,141 +67,139 @@ export interface SubscriptionEvents {
 /**
  * A running subscription, and the async iterator of its messages, for one loop. It begins at once,
  * and goes on over lost sessions until the loop is left, `close` is called, the relay refuses it or
- * the client is closed. What comes waits in memory until it is taken, bounded by the window (and one
- * message): a consumer that is slow, or missing, holds up nobody but itself.
+ * the client is closed; then the loop throws why. What comes waits in memory until it is taken, as
+ * many bytes as the window and one message at most: a consumer that is slow, or missing, holds up
+ * nobody but itself.
  */
-export class Subscription implements AsyncIterableIterator<Message> {
+export interface Subscription extends AsyncIterableIterator<Message> {
   readonly channel: string;
-  readonly #events = new Emitter<SubscriptionEvents>();
-  readonly #queue = new Queue();
-  readonly #feed: Feed;
-  /** Calls of next that wait, oldest first. Only while the queue is empty. */
-  readonly #waiting: { resolve(r: IteratorResult<Message>): void; reject(e: Error): void }[] = [];
-  readonly #standing: Promise<{ position: Position; head: Position }>;
-  #over = false;
-  #error: Error | undefined;
-  #looped = false;
-  #dropped = 0;
-
-  /** Internal: `subscribe` and `history` of a channel make them. Throws BadRequestError, or ClosedError. */
-  constructor(host: Host, channel: string, options: SubscribeOptions, limit = 0) {
-    this.channel = channel;
-    if (Object(options) !== options) bad("options", options, 'an object, as { from: "live" }');
-    const { from = "live", mode = "reliable", datagram = false, barrier = false } = options;
-    if (mode !== "reliable" && mode !== "latest") bad("mode", mode, '"reliable" or "latest"');
-    const latest = mode === "latest";
-    if (datagram && !latest) bad("datagram", datagram, 'mode "latest" with it, for datagrams get lost');
-    const reading: Reading = { channel, from: parseStart(from), latest, limit, barrier, own: true, datagram };
-    const queue = this.#queue;
-    const events = this.#events;
-    let stand!: (s: { position: Position; head: Position }) => void;
-    let fall!: (e: Error) => void;
-    this.#standing = new Promise((resolve, reject) => {
-      stand = resolve;
-      fall = reject;
-    });
-    this.#standing.catch(() => {});
-    this.#feed = new Feed(host, reading, count("window", options.window, host.settings.window, 1), {
-      get held() {
-        return queue.bytes;
-      },
-      message: (at, body, free) => {
-        const size = body.length || 1;
-        const first = this.#waiting.shift();
-        if (first) {
-          first.resolve({ value: new Message(channel, at, body), done: false });
-          this.#feed.taken(size);
-          return;
-        }
-        const m = new Message(channel, at, queue.own(body));
-        queue.put(m, size, latest ? (m.key ?? "") : undefined);
-        while (free && queue.bytes > this.#feed.window.size && queue.drop()) this.#dropped++;
-      },
-      hole: (h) => {
-        queue.hole(h);
-        if (this.#waiting.length) this.#take();
-      },
-      stands: (position, head, resumed) => {
-        stand({ position, head });
-        events.emit("subscribed", { position, head, resumed });
-      },
-      status: (state) => events.emit("status", { state }),
-      end: (error) => {
-        this.#over = true;
-        this.#error ??= error;
-        fall(error ?? new ClosedError(`subscription to ${channel}: it was closed before it stood`));
-        while (this.#waiting.length) this.#last(this.#waiting.shift()!);
-        events.emit("end", { error });
-      },
-    });
-  }
-
-  /** Calls fn at each event of that name; the function returned ends that. What fn throws is reported as an uncaught error. */
-  on<K extends keyof SubscriptionEvents>(name: K, fn: (event: SubscriptionEvents[K]) => void): () => void {
-    return this.#events.on(name, fn);
-  }
-
   /** Messages by datagram that were dropped for newer ones of other keys: those that waited were more than the window. */
-  get dropped(): number {
-    return this.#dropped;
-  }
-
+  readonly dropped: number;
+  /** Calls fn at each event of that name; the function returned ends that. What fn throws is reported as an uncaught error. */
+  on<K extends keyof SubscriptionEvents>(name: K, fn: (event: SubscriptionEvents[K]) => void): () => void;
   /** Resolves when it stands for the first time; rejects with what ended it before. */
-  subscribed(): Promise<{ readonly position: Position; readonly head: Position }> {
-    return this.#standing;
-  }
-
+  subscribed(): Promise<{ readonly position: Position; readonly head: Position }>;
   /** Ends it; what waits is dropped, and the loop ends. */
-  close(): void {
-    while (this.#queue.take());
-    this.#over = true;
-    this.#error = undefined;
-    this.#feed.finish();
-  }
-
-  /** For one loop at a time. */
-  [Symbol.asyncIterator](): this {
-    if (this.#looped && !this.#over) {
-      throw new BadRequestError(`subscription to ${this.channel}: it is read by another loop; subscribe once for each`);
-    }
-    this.#looped = true;
-    return this;
-  }
-
+  close(): void;
+  /** For one loop at a time: another throws BadRequestError. */
+  [Symbol.asyncIterator](): this;
   /** The next message. Several calls are served in their order. */
-  next(): Promise<IteratorResult<Message>> {
-    const value = this.#take();
-    if (value) return Promise.resolve({ value, done: false });
-    return new Promise((resolve, reject) => {
-      const call = { resolve, reject };
-      if (this.#over) return this.#last(call);
-      this.#feed.window.waits();
-      this.#waiting.push(call);
-    });
-  }
-
+  next(): Promise<IteratorResult<Message, undefined>>;
   /** Ends it, as leaving the loop does. */
-  return(): Promise<IteratorResult<Message>> {
-    this.close();
-    return Promise.resolve({ value: undefined, done: true });
-  }
+  return(): Promise<IteratorResult<Message, undefined>>;
+}
 
-  // #take takes the next message, and tells of what is missing before it.
-  #take(): Message | undefined {
-    for (let p; (p = this.#queue.take()); ) {
+interface Call {
+  resolve(r: IteratorResult<Message, undefined>): void;
+  reject(e: Error): void;
+}
+
+/** limit: messages; 0: endless. Throws BadRequestError, or what the client ended with. */
+export function subscribe(host: Host, channel: string, options: SubscribeOptions, limit = 0): Subscription {
+  if (Object(options) !== options) bad("options", options, 'an object, as { from: "live" }');
+  const { from = "live", mode = "reliable", datagram = false, barrier = false } = options;
+  if (mode !== "reliable" && mode !== "latest") bad("mode", mode, '"reliable" or "latest"');
+  const latest = mode === "latest";
+  if (datagram && !latest) bad("datagram", datagram, 'mode "latest" with it, for datagrams get lost');
+
+  const events = new Emitter<SubscriptionEvents>();
+  const queue = new Queue();
+  const waiting: Call[] = []; // the oldest first; only while the queue is empty
+  let over = false;
+  let error: Error | undefined;
+  let looped = false;
+  let dropped = 0;
+  let stand!: (s: { position: Position; head: Position }) => void;
+  let fall!: (e: Error) => void;
+  const standing = new Promise<{ position: Position; head: Position }>((resolve, reject) => {
+    stand = resolve;
+    fall = reject;
+  });
+  standing.catch(() => {});
+
+  const reading = { channel, from: parseStart(from), latest, limit, barrier, own: true, datagram };
+  const feed = startFeed(host, reading, count("window", options.window, host.settings.window, 1), {
+    held: () => queue.bytes,
+    message(at, body, free) {
+      const size = body.length || 1; // so that any number of them is bounded
+      const call = waiting.shift();
+      if (call) {
+        call.resolve({ value: new Message(channel, at, body), done: false });
+        feed.taken(size);
+        return;
+      }
+      const m = new Message(channel, at, queue.own(body));
+      queue.put(m, size, latest ? (m.key ?? "") : undefined);
+      while (free && queue.bytes > feed.window.size && queue.drop()) dropped++;
+    },
+    hole(h) {
+      queue.hole(h);
+      if (waiting.length) take();
+    },
+    stands(position, head, resumed) {
+      stand({ position, head });
+      events.emit("subscribed", { position, head, resumed });
+    },
+    status: (state) => events.emit("status", { state }),
+    end(err) {
+      over = true;
+      error ??= err;
+      fall(err ?? new ClosedError(`subscription to ${channel}: it was closed before it stood`));
+      for (const call of waiting.splice(0)) last(call);
+      events.emit("end", { error: err });
+    },
+  });
+
+  /** Takes the next message, and tells of what is missing before it. */
+  function take(): Message | undefined {
+    for (let p; (p = queue.take()); ) {
       if (p.message) {
-        this.#feed.taken(p.size);
+        feed.taken(p.size);
         return p.message;
       }
       const { after, next, reason } = p.hole!;
-      this.#events.emit("gap", { after, next, reason, reset: reason === "epoch" });
+      events.emit("gap", { after, next, reason, reset: reason === "epoch" });
     }
     return undefined;
   }
 
-  // #last answers a call of next after the end.
-  #last(call: { resolve(r: IteratorResult<Message>): void; reject(e: Error): void }): void {
-    if (this.#error) call.reject(this.#error);
-    else call.resolve({ value: undefined, done: true });
+  /** Answers a call of next after the end. */
+  function last({ resolve, reject }: Call): void {
+    if (error) reject(error);
+    else resolve({ value: undefined, done: true });
   }
+
+  return {
+    channel,
+    get dropped() {
+      return dropped;
+    },
+    on: (name, fn) => events.on(name, fn),
+    subscribed: () => standing,
+    close() {
+      while (queue.take());
+      over = true;
+      error = undefined;
+      feed.finish();
+    },
+    [Symbol.asyncIterator]() {
+      if (looped && !over) throw new BadRequestError(`subscription to ${channel}: it is read by another loop; subscribe once for each`);
+      looped = true;
+      return this;
+    },
+    next() {
+      const value = take();
+      if (value) return Promise.resolve({ value, done: false });
+      return new Promise((resolve, reject) => {
+        const call = { resolve, reject };
+        if (over) return last(call);
+        feed.window.waits();
+        waiting.push(call);
+      });
+    },
+    return() {
+      this.close();
+      return Promise.resolve({ value: undefined, done: true });
+    },
+  };
 }

@@ -10,8 +10,8 @@ import { encodeMessage } from "../src/message.ts";
 import { before } from "../src/position.ts";
 import type { Position } from "../src/position.ts";
 import { Queue } from "../src/queue.ts";
-import { Subscription } from "../src/subscription.ts";
-import type { Gap } from "../src/subscription.ts";
+import { subscribe } from "../src/subscription.ts";
+import type { Gap, Subscription } from "../src/subscription.ts";
 import { at, FakeHost, FakeLink } from "./reading.ts";
 import type { FakeSubscription } from "./reading.ts";
 import { virtualTime } from "./time.ts";
@@ -83,10 +83,10 @@ class Storm {
     this.large = this.chance(0.2);
     for (let n = this.up(30); n > 0; n--) this.publish();
     const from = this.pick(["live", "start", "last:5"] as const);
-    this.sub = new Subscription(this.host, "demo:x", {
+    this.sub = subscribe(this.host, "demo:x", {
       from, mode: this.latest ? "latest" : "reliable", window: this.large ? 1 << 20 : this.pick([1, 100, 1000, 5000]),
     });
-    [this.feed] = this.host.feeds as Set<Feed> as unknown as [Feed];
+    [this.feed] = [...this.host.feeds] as [Feed];
     this.sub.on("gap", (g) => this.gap(g));
     this.sub.on("subscribed", (s) => {
       if (!s.resumed) this.seen = s.position;
