@@ -70,6 +70,7 @@ export function connect(url: string | URL, options: ConnectOptions = {}): Relay 
       open: (a, events) => openLink({ ...s, ...a, winner }, { token: a.token, agent: s.agent, lanes: s.lanes }, events),
       forget: () => winner.forget(),
       busy: () => feeds.size > 0 || courier.pending > 0,
+      isHidden,
       isOffline,
       random: Math.random,
       moved() {
@@ -84,7 +85,7 @@ export function connect(url: string | URL, options: ConnectOptions = {}): Relay 
       state: tell,
       fail: end,
     },
-    s.url, tokens, s, isHidden(),
+    s.url, tokens, s,
   );
   const stopPage = watchPage(keeper.page);
 

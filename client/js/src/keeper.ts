@@ -42,6 +42,8 @@ export interface Keeping {
   forget(): void;
   /** Whether somebody waits for the session to do something. */
   busy(): boolean;
+  /** Nobody looks at the page. */
+  isHidden(): boolean;
   isOffline(): boolean;
   /** [0, 1) */
   random(): number;
@@ -72,10 +74,9 @@ export interface Keeper {
 /**
  * Makes a keeper. Everything is decided here, in the turn in which it becomes known, on one timer.
  * Its clock only adds up what either clock says has passed: setting the wall clock back stops
- * nothing, setting it on is taken for sleep. backoff is in milliseconds; hidden: nobody looks at
- * the page.
+ * nothing, setting it on is taken for sleep. backoff is in milliseconds.
  */
-export function keep(k: Keeping, url: string, tokens: Tokens, backoff: { readonly least: number; readonly most: number }, hidden: boolean): Keeper {
+export function keep(k: Keeping, url: string, tokens: Tokens, backoff: { readonly least: number; readonly most: number }): Keeper {
   let current: Conn | undefined;
   let dialing: Conn | undefined;
   const conns = new Map<LinkLike, Conn>(); // all open ones
@@ -89,6 +90,7 @@ export function keep(k: Keeping, url: string, tokens: Tokens, backoff: { readonl
   let refreshes = 0; // names the newest
   let reason: Error | undefined; // of the last failure
   let ever = false; // was connected
+  let hidden = k.isHidden();
   let away = false; // the page was left
   let stopped = false;
 
@@ -399,7 +401,7 @@ export function keep(k: Keeping, url: string, tokens: Tokens, backoff: { readonl
     },
     page(event) {
       run(() => {
-        if (event === "away") {
+        if (event === "pagehide") {
           if (!away) {
             away = true;
             reason = new ConnectionError("the page was left");
@@ -408,13 +410,12 @@ export function keep(k: Keeping, url: string, tokens: Tokens, backoff: { readonl
             report();
           }
         } else if (away) {
-          if (event === "back") {
+          if (event === "pageshow") {
             away = false;
             begin();
           }
-        } else if (event === "hidden") {
-          hidden = true; // timers come late now, and pongs
-          unset(pingAgain, doubt, dead);
+        } else if (event === "visibilitychange" && (hidden = k.isHidden())) {
+          unset(pingAgain, doubt, dead); // timers come late now, and pongs
         } else if (event === "offline") {
           if (current) ping();
           else if (dues.has(dial)) after(backoff.most, dial);
@@ -423,7 +424,6 @@ export function keep(k: Keeping, url: string, tokens: Tokens, backoff: { readonl
             k.forget();
             if (dialing) cancel(); // it began on the network that is gone
           }
-          if (event === "visible") hidden = false;
           look();
         }
       });

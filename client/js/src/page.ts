@@ -1,34 +1,26 @@
-/** What happens to a page, or worker, that matters to a connection. */
-export type PageEvent = "hidden" | "visible" | "resumed" | "away" | "back" | "online" | "offline";
+/** What happens to a page, or a worker, that matters to a connection, by the names that the platform gives. */
+export type PageEvent = "visibilitychange" | "resume" | "pagehide" | "pageshow" | "online" | "offline";
 
 /**
  * Tells what happens to the page, until the function returned is called. In workers and in Node
- * there is what exists: network events, or nothing.
- *
- * hidden: nobody looks. visible: somebody looks again. resumed: it was frozen, and goes on. away: it
- * was left, and goes into the back-forward cache only without connections. back: it is shown again.
- * `beforeunload` is not used, as it keeps pages out of that cache.
+ * there is what exists: network events, or nothing. A page goes into the back-forward cache only
+ * without connections, and without listeners for `beforeunload` and `unload`.
  */
 export function watchPage(tell: (event: PageEvent) => void): () => void {
   const stop = new AbortController();
-  const listen = (target: Partial<EventTarget> | undefined, type: string, fn: () => void): void =>
-    target?.addEventListener?.(type, fn, stop);
-  const page = typeof document === "undefined" ? undefined : document;
-  listen(page, "visibilitychange", () => tell(isHidden() ? "hidden" : "visible"));
-  listen(page, "resume", () => tell("resumed"));
-  listen(globalThis, "pagehide", () => tell("away"));
-  listen(globalThis, "pageshow", () => tell("back"));
-  listen(globalThis, "online", () => tell("online"));
-  listen(globalThis, "offline", () => tell("offline"));
+  const listen = (target: Partial<EventTarget> | undefined, ...events: PageEvent[]): void =>
+    events.forEach((event) => target?.addEventListener?.(event, () => tell(event), stop));
+  listen(globalThis.document, "visibilitychange", "resume");
+  listen(globalThis, "pagehide", "pageshow", "online", "offline");
   return () => stop.abort();
 }
 
 /** Whether there is a page and nobody looks at it. */
 export function isHidden(): boolean {
-  return typeof document !== "undefined" && document.visibilityState === "hidden";
+  return globalThis.document?.visibilityState === "hidden";
 }
 
 /** Whether the browser is sure that there is no network. It may err: loopback works without one. */
 export function isOffline(): boolean {
-  return typeof navigator !== "undefined" && navigator.onLine === false;
+  return globalThis.navigator?.onLine === false;
 }

@@ -358,7 +358,7 @@ test("GoAway: subscriptions move without a gap, then the old session is closed",
   assert.equal(n.urls[1], "wss://other/v1/session");
   assert.deepEqual(n.relays[1]!.of("subscribe")[0]!.request.from, { kind: "after", position: { epoch: 1, seq: 1 } });
   assert.equal(n.relays[0]!.closed?.code, 0);
-  assert.deepEqual([(await sub.next()).value.position.seq, (await sub.next()).value.position.seq], [1, 2]);
+  assert.deepEqual([(await sub.next()).value!.position.seq, (await sub.next()).value!.position.seq], [1, 2]);
   assert.deepEqual(n.changes.map((c) => c.to), ["connecting", "connected", "connected"]);
 });
 

@@ -102,6 +102,8 @@ export interface Rig {
   readonly moves: (FakeLink | undefined)[];
   busy: boolean;
   offline: boolean;
+  /** Shows the page, or hides it. */
+  show(shown: boolean): void;
   forgotten: number;
   /** The states without repetition. */
   path(): State[];
@@ -120,8 +122,13 @@ export function rig(t: TestContext, prepare: Prepare = () => {}, o: { getToken?:
   };
   const r: Rig = {
     time, keeper: undefined as never, links: [], dials: [], states: [], failed: [], moves: [], busy: true, offline: false, forgotten: 0,
+    show(shown) {
+      hidden = !shown;
+      keeper.page("visibilitychange");
+    },
     path: () => r.states.map((s) => s.to).filter((to, i, all) => to !== all[i - 1]),
   };
+  let hidden = o.hidden ?? false;
   let seed = 1;
   const keeper = keep(
     {
@@ -138,6 +145,7 @@ export function rig(t: TestContext, prepare: Prepare = () => {}, o: { getToken?:
       },
       forget: () => void r.forgotten++,
       busy: () => r.busy,
+      isHidden: () => hidden,
       isOffline: () => r.offline,
       random: () => (seed = (seed * 16807) % 2147483647) / 2147483647,
       moved: () => {
@@ -150,7 +158,7 @@ export function rig(t: TestContext, prepare: Prepare = () => {}, o: { getToken?:
         keeper.stop();
       },
     },
-    "https://a", new Tokens(o.token ?? "", o.getToken), { least: o.least ?? 250, most: o.most ?? 30_000 }, o.hidden ?? false,
+    "https://a", new Tokens(o.token ?? "", o.getToken), { least: o.least ?? 250, most: o.most ?? 30_000 },
   );
   (r as { keeper: Keeper }).keeper = keeper;
   t.after(() => keeper.stop());

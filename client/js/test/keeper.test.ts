@@ -155,7 +155,7 @@ test("retry_after is kept, even when somebody looks", async (t) => {
     if (n === 0) link.finish(end(54, { retryAfter: 20_000 }));
   });
   await r.time.advance(10_000);
-  r.keeper.page("visible");
+  r.show(true);
   await r.time.advance(9_000);
   assert.equal(r.dials.length, 1);
   await r.time.advance(2_000);
@@ -305,7 +305,8 @@ test("a session that ends with its token during a refresh is no refusal", async 
   const r = rig(t, (_, link) => {
     link.tokenExpires = 100_000;
     link.refreshing = async () => {
-      link.finish(end(21));
+      link.end = end(21); // the call learns it first
+      setTimeout(() => link.events.closed(link.end!), 1);
       throw new UnauthorizedError("ended");
     };
   }, { getToken: () => "t" });
@@ -361,10 +362,10 @@ test("hidden: no pings; shown again: one at once, and in doubt a successor", asy
   const r = rig(t);
   await r.time.advance(100);
   r.links[0]!.rtt = undefined;
-  r.keeper.page("hidden");
+  r.show(false);
   await r.time.advance(60_000);
   assert.equal(r.links[0]!.pings, 0);
-  r.keeper.page("visible");
+  r.show(true);
   assert.equal(r.links[0]!.pings, 1);
   await r.time.advance(1_600);
   assert.ok(r.links[1]!.attempt.hurry);
@@ -376,7 +377,7 @@ test("hidden from the start", async (t) => {
   await r.time.advance(60_000);
   assert.equal(r.links[0]!.pings, 0);
   assert.equal(r.states.at(-1)!.to, "connected");
-  r.keeper.page("visible");
+  r.show(true);
   await r.time.advance(60_000);
   assert.ok(r.links[0]!.pings > 10);
 });
@@ -384,9 +385,9 @@ test("hidden from the start", async (t) => {
 test("frozen while hidden: looked into once when it goes on, and hidden still", async (t) => {
   const r = rig(t);
   await r.time.advance(100);
-  r.keeper.page("hidden");
+  r.show(false);
   await r.time.advance(1_000);
-  r.keeper.page("resumed");
+  r.keeper.page("resume");
   assert.equal(r.links[0]!.pings, 1);
   await r.time.advance(60_000);
   assert.equal(r.links[0]!.pings, 1);
@@ -395,16 +396,16 @@ test("frozen while hidden: looked into once when it goes on, and hidden still", 
 test("the page is left: no session, no timer; and back", async (t) => {
   const r = rig(t);
   await r.time.advance(100);
-  r.keeper.page("away");
+  r.keeper.page("pagehide");
   assert.equal(r.links[0]!.closedWith, 0);
   assert.deepEqual(r.moves, [r.links[0], undefined]);
   assert.equal(r.states.at(-1)!.to, "reconnecting");
-  r.keeper.page("visible");
+  r.show(true);
   r.keeper.page("online");
   await r.time.advance(60_000);
   assert.equal(r.dials.length, 1);
   assert.equal(r.states.at(-1)!.to, "reconnecting");
-  r.keeper.page("back");
+  r.keeper.page("pageshow");
   await r.time.advance(100);
   assert.equal(r.keeper.current?.link, r.links[1]);
 });
@@ -412,17 +413,17 @@ test("the page is left: no session, no timer; and back", async (t) => {
 test("the page is left while dialling", async (t) => {
   const r = rig(t, (n) => (n === 0 ? sleep(1_000) : undefined));
   await r.time.advance(100);
-  r.keeper.page("away");
+  r.keeper.page("pagehide");
   await r.time.advance(60_000);
   assert.equal(r.dials.length, 1);
-  r.keeper.page("back");
+  r.keeper.page("pageshow");
   await r.time.advance(100);
   assert.equal(r.keeper.current?.link, r.links[1]);
 });
 
 test("shown for the first time is not back", async (t) => {
   const r = rig(t);
-  r.keeper.page("back");
+  r.keeper.page("pageshow");
   await r.time.advance(100);
   assert.equal(r.dials.length, 1);
 });

@@ -38,7 +38,7 @@ test("what happens to a page", (t) => {
   fire(document, "visibilitychange");
   assert.ok(!isHidden());
   for (const type of ["offline", "online", "pagehide", "pageshow", "beforeunload", "unload"]) fire(window, type);
-  const all = ["hidden", "resumed", "visible", "offline", "online", "away", "back"];
+  const all = ["visibilitychange", "resume", "visibilitychange", "offline", "online", "pagehide", "pageshow"];
   assert.deepEqual(log, all);
   stop();
   for (const type of ["visibilitychange", "resume"]) fire(document, type);
