@@ -117,7 +117,8 @@ func (co *courier) send(now time.Time, outcomes []outcome) []outcome {
 		sent := 0
 		for ; sent < turn; sent++ {
 			if !co.pace.open(now) {
-				return co.collect(o, outcomes) // o keeps its place in the queue
+				co.yield(sent)
+				return co.collect(o, outcomes)
 			}
 			l := o.next(now)
 			if l == nil {
@@ -126,6 +127,7 @@ func (co *courier) send(now time.Time, outcomes []outcome) []outcome {
 			if !co.hand(o, l, now) {
 				o.unsent(l)
 				co.stalled = now.Add(relay.BusyRetry)
+				co.yield(sent)
 				return co.collect(o, outcomes)
 			}
 		}
@@ -141,6 +143,14 @@ func (co *courier) send(now time.Time, outcomes []outcome) []outcome {
 	}
 	co.queue = nil
 	return outcomes
+}
+
+// yield ends the turn of the first in the queue, which the session cut short: if it sent
+// something it goes behind the others, who would never come where room is always short of a turn.
+func (co *courier) yield(sent int) {
+	if sent > 0 {
+		co.queue = append(co.queue[1:], co.queue[0])
+	}
 }
 
 // hand gives l to the session, false if its queue is full.

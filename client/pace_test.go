@@ -72,3 +72,37 @@ func TestPaceOfManyChannels(t *testing.T) {
 		t.Logf("%d done; refused each second: %v", done.Load(), refused)
 	})
 }
+
+// TestRoomInDropsIsShared: where the session takes less than a turn at a time, every channel
+// still comes.
+func TestRoomInDropsIsShared(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var room atomic.Int64
+		sent := map[relay.Channel]int{}
+		net := &fakeNet{t: t, prepare: func(_ int, l *fakeLink) error {
+			l.publish = func(p relay.Publication, answer func(relay.Position, relay.End)) error {
+				if room.Load() == 0 {
+					return relay.ErrBusy
+				}
+				room.Add(-1)
+				sent[p.Channel]++
+				time.AfterFunc(time.Millisecond, func() { answer(at(1, p.N), relay.End{}) })
+				return nil
+			}
+			return nil
+		}}
+		c := net.client(Config{})
+		for i := range 300 {
+			ch := relay.Channel(fmt.Sprintf("demo:%d", i%3))
+			_ = c.PublishAsync(t.Context(), ch, Message{}, func(relay.Position, error) {})
+		}
+		synctest.Wait()
+		for range 15 {
+			room.Store(10)
+			pass(time.Second)
+		}
+		if len(sent) != 3 {
+			t.Errorf("sent %v in 15 drops of 10; want every channel to come", sent)
+		}
+	})
+}
