@@ -93,6 +93,9 @@ func parseEnd(body []byte) (relay.End, relay.Position, error) {
 	if err := proto.Unmarshal(body, &m); err != nil {
 		return relay.End{}, relay.Position{}, fmt.Errorf("%w: End: %v", wire.ErrMalformed, err)
 	}
+	if max(m.Epoch, m.Seq) > relay.MaxNumber {
+		return relay.End{}, relay.Position{}, fmt.Errorf("%w: End: a position is not below 2^53", wire.ErrMalformed)
+	}
 	e := relay.End{
 		Code:       relay.Code(min(m.GetCode(), 999)),
 		RetryAfter: duration(m.GetRetryAfterMs()),

@@ -340,6 +340,7 @@ func TestLinkEndsOnBadBytes(t *testing.T) {
 		"bad position":      wire.AppendMessage(nil, 1, 1<<54, 1, nil),
 		"bad OK position":   wire.AppendOK(nil, 1, 1<<54, 1, 0, 0),
 		"Message, ref 0":    wire.AppendMessage(nil, 0, 1, 1, nil),
+		"bad End position":  wire.AppendProto(nil, wire.TypeEnd, 1, &wire.End{Code: 50, Seq: 1 << 53}),
 		"End of no message": wire.AppendFrame(nil, wire.TypeEnd, 1, []byte{0xff}),
 	} {
 		t.Run(name, func(t *testing.T) {
