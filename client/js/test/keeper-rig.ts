@@ -110,7 +110,7 @@ export interface Rig {
 }
 
 /** Starts a keeper in virtual time. */
-export function rig(t: TestContext, prepare: Prepare = () => {}, o: { getToken?: GetToken; token?: string; least?: number; most?: number; hidden?: boolean } = {}): Rig {
+export function rig(t: TestContext, prepare: Prepare = () => {}, o: { getToken?: GetToken; token?: string; least?: number; most?: number; hidden?: boolean; deaf?: boolean } = {}): Rig {
   const virtual = virtualTime(t);
   // In small steps, or a pong and the doubt about it come in one turn.
   const time: VirtualTime = {
@@ -139,7 +139,8 @@ export function rig(t: TestContext, prepare: Prepare = () => {}, o: { getToken?:
         // As a carrier does: given up, it rejects.
         const aborted = new Promise<never>((_, reject) => attempt.signal.addEventListener("abort", () => reject(new Error("given up"))));
         aborted.catch(() => {});
-        const what = await Promise.race([aborted, (async () => prepare(n, link))()]);
+        const ready = (async () => prepare(n, link))();
+        const what = await (o.deaf ? ready : Promise.race([aborted, ready]));
         if (what !== "silent") queueMicrotask(() => link.greet());
         return link;
       },

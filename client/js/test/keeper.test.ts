@@ -421,6 +421,16 @@ test("the page is left while dialling", async (t) => {
   assert.equal(r.keeper.current?.link, r.links[1]);
 });
 
+test("a session that is ready after it was given up is closed", async (t) => {
+  const r = rig(t, () => sleep(1_000), { deaf: true });
+  await r.time.advance(100);
+  r.keeper.page("pagehide");
+  await r.time.advance(2_000);
+  assert.equal(r.links[0]!.closedWith, 0);
+  assert.equal(r.keeper.link, undefined);
+  assert.deepEqual(r.path(), ["connecting"]);
+});
+
 test("shown for the first time is not back", async (t) => {
   const r = rig(t);
   r.keeper.page("pageshow");
