@@ -192,7 +192,6 @@ export function newLink(events: LinkEvents): Starting {
     const unknown = endOf(Code.unknown, "no answer before the session ended: " + end.detail);
     for (const r of requests.values()) queueMicrotask(() => r.answer(undefined, r.cost ? unknown : end, 0));
     requests.clear();
-    streams.clear();
     queueMicrotask(() => {
       if (session) events.closed(end); // else nobody was given the link
       for (const [ref, r] of readers) queueMicrotask(() => readers.delete(ref) && r.sink.end(endOf(Code.link_lost, end.detail)));

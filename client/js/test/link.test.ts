@@ -152,6 +152,14 @@ test("a publish without an answer for 25 s is unknown, and a late answer finds n
   await settle();
   assert.deepEqual(answers, [43, at(2)]);
   assert.equal(link.end, undefined);
+  // Again after a rest; a ping is not a publish.
+  await time.advance(10_000);
+  let ponged: unknown;
+  link.ping().then((ms) => (ponged = ms), (e) => (ponged = e));
+  link.publish(publication(3), (p, e) => void answers.push(e?.code ?? p));
+  await time.advance(31_000);
+  assert.deepEqual(answers.slice(2), [43]);
+  assert.equal(ponged, undefined);
 });
 
 test("a subscription gets its frames, and nothing once it is closed", async (t) => {
@@ -320,8 +328,13 @@ test("refresh, ping and GoAway", async (t) => {
 });
 
 test("pings without an answer are bounded", async (t) => {
-  const { link } = await welcomed(t);
+  const { relay, link } = await welcomed(t);
   for (let i = 0; i < 64; i++) link.ping();
+  await assert.rejects(link.ping(), BusyError);
+  await settle();
+  relay.send(encodeDown.pong(7));
+  await settle();
+  link.ping();
   await assert.rejects(link.ping(), BusyError);
 });
 
