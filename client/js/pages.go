@@ -67,6 +67,7 @@ type asset struct {
 // kinds are the media types of assets by their file's extension. Others are not served.
 var kinds = map[string]string{
 	".html": "text/html; charset=utf-8", ".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8",
+	".svg": "image/svg+xml",
 }
 
 // The bundle in files, and its path.
@@ -79,7 +80,7 @@ const (
 func NewPages(c Config) (*Pages, error) {
 	p := &Pages{cfg: c, assets: make(map[string]asset)}
 	p.policy = strings.Join([]string{
-		"default-src 'none'", "script-src 'self'", "style-src 'self'",
+		"default-src 'none'", "script-src 'self'", "style-src 'self'", "img-src 'self'",
 		strings.Join(append([]string{"connect-src 'self'"}, c.Connect...), " "),
 		"base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'",
 	}, "; ")

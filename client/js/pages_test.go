@@ -59,7 +59,7 @@ func paths(t *testing.T) []string {
 	return all
 }
 
-const policy = "default-src 'none'; script-src 'self'; style-src 'self'; " +
+const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; " +
 	"connect-src 'self' https://relay.test:1 ws://relay.test:2; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 // TestHeaders: every answer, whatever it is, has the policy.

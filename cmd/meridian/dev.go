@@ -29,8 +29,8 @@ func newDev(a *app) *cobra.Command {
 certificate and tokens of its own, on loopback only.
 
 It writes and selects the context "dev", so that pub, sub and history need no flags in another
-terminal, and prints one line "ready {json}" on standard output. What is published is gone when it
-ends.`,
+terminal, and prints one line "ready {json}" on standard output. Its plain HTTP address has two
+example pages, a chat and live cursors. What is published is gone when it ends.`,
 		Args: cobra.NoArgs,
 	}
 	s := newSettings(cmd)

@@ -113,7 +113,7 @@ async function innocent(page: Page): Promise<void> {
   assert.deepEqual(sins.get(page), []);
 }
 
-async function until<T>(what: string, fn: () => Promise<T | false | undefined>, ms = 30_000): Promise<T> {
+async function until<T>(what: string, fn: () => Promise<T | false | undefined>, ms = 60_000): Promise<T> {
   for (const end = Date.now() + ms; ; await new Promise((r) => setTimeout(r, 50))) {
     const value = await fn();
     if (value) return value;
@@ -146,9 +146,10 @@ async function picture(page: Page, name: string): Promise<void> {
   }
 }
 
-describe("examples in Chromium", { skip: absent("chromium") ?? false, concurrency: 2 }, () => {
+describe("examples", { concurrency: 2 }, () => {
   let browser: Browser, folder: string, program: string;
   const devs: Dev[] = [];
+  const chromium = { skip: absent("chromium") ?? false };
   before(async () => {
     folder = await mkdtemp(join(tmpdir(), "examples-"));
     program = join(folder, "meridian");
@@ -158,7 +159,7 @@ describe("examples in Chromium", { skip: absent("chromium") ?? false, concurrenc
       Replace: { [join(root, "client/js/bundle/meridian.min.js")]: join(folder, "bundle.js") },
     }));
     await run("go", ["build", "-overlay", join(folder, "overlay.json"), "-o", program, "./cmd/meridian"], { cwd: root });
-    browser = await start("chromium");
+    if (!chromium.skip) browser = await start("chromium");
   });
   after(async () => {
     await browser?.close();
@@ -172,7 +173,7 @@ describe("examples in Chromium", { skip: absent("chromium") ?? false, concurrenc
     return dev;
   }
 
-  test("two chat through a lost network and a restarted relay", async () => {
+  test("Chromium: two chat through a lost network and a restarted relay", chromium, async () => {
     const dev = await relay();
     const [a, b] = await Promise.all([
       visit(browser, dev.url + "/chat/", "WebSocket"),
@@ -222,7 +223,7 @@ describe("examples in Chromium", { skip: absent("chromium") ?? false, concurrenc
     await picture(a, "chat");
   });
 
-  test("hostile names, payloads and headers are shown, never run", async () => {
+  test("Chromium: hostile names, payloads and headers are shown, never run", chromium, async () => {
     const dev = await relay();
     const attacks = [
       "<script>hacked = 1</script>",
@@ -251,14 +252,14 @@ describe("examples in Chromium", { skip: absent("chromium") ?? false, concurrenc
     assert.equal(shown.length, attacks.length + 1 + odd.length + 2);
     const kinds = await page.$$eval("#log *", (all) => [...new Set(all.map((e) => e.localName))].sort());
     assert.deepEqual(kinds, ["article", "b", "p", "time"], "a message brought elements of its own");
-    assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), "a long text widens the page");
+    assert.ok(await page.$eval("#log", (e) => e.scrollWidth <= e.clientWidth), "a long text widens the page");
     await innocent(page);
     await innocent(other);
     await page.$eval("#log", (e) => void (e.scrollTop = 0));
     await picture(page, "chat-hostile");
   });
 
-  test("cursors are the newest of each, and fade", async () => {
+  test("Chromium: cursors are the newest of each, and fade", chromium, async () => {
     const dev = await relay();
     const [a, b] = await Promise.all([visit(browser, dev.url + "/cursors/"), visit(browser, dev.url + "/cursors/")]);
     await Promise.all([connected(a), connected(b)]);
@@ -279,6 +280,11 @@ describe("examples in Chromium", { skip: absent("chromium") ?? false, concurrenc
     for (const payload of ["", "null", "{", '{"x":"50%;background:url(x)","y":0}', '{"x":1e999,"y":0}', '{"x":-1,"y":2}']) {
       await dev.post("demo:cursors", { payload, key: "<b>" });
     }
+    await until("what came after them", async () => {
+      await a.mouse.move(field.x + 0.75 * field.width, field.y + (Date.now() % field.height));
+      return (await others(b))[0]?.[0].startsWith("75");
+    });
+    assert.equal((await others(b)).length, 1, "what is no place makes a cursor");
     await dev.post("demo:cursors", { payload: '{"x":0.5,"y":0.5}', key: "<img src=x onerror=hacked=1>" });
     await until("the back-end's cursor", async () => (await others(b)).some((c) => c[2] === "dev" && c[0] === "50%"));
     await until("a silent cursor fades", async () => (await others(b)).every((c) => c[1].includes("silent")));
@@ -287,7 +293,7 @@ describe("examples in Chromium", { skip: absent("chromium") ?? false, concurrenc
     await innocent(b);
   });
 
-  test("the page of the quickstart", async () => {
+  test("Chromium: the page of the quickstart", chromium, async () => {
     const dev = await relay();
     const text = await readFile(join(root, "docs/quickstart.md"), "utf8");
     const html = /^```html\n(.*?)^```/ms.exec(text)![1]!
@@ -303,6 +309,32 @@ describe("examples in Chromium", { skip: absent("chromium") ?? false, concurrenc
     } finally {
       server.closeAllConnections();
       server.close();
+    }
+  });
+
+  test("Firefox: two chat, and one sees the other's cursor", { skip: absent("firefox") ?? false }, async () => {
+    const dev = await relay();
+    const firefox = await start("firefox");
+    try {
+      for (const without of ["WebSocket", "WebTransport"] as const) {
+        const [a, b] = await Promise.all([visit(firefox, dev.url + "/chat/", without), visit(firefox, dev.url + "/chat/", without)]);
+        await Promise.all([connected(a), connected(b)]);
+        await write(a, "<b>Ada", `not by ${without}`);
+        await Promise.all([shows(a, `not by ${without}`), shows(b, `not by ${without}`)]);
+        await a.goto(dev.url + "/cursors/");
+        await b.goto(dev.url + "/cursors/");
+        await Promise.all([connected(a), connected(b)]);
+        await until("the other's cursor", async () => {
+          await a.keyboard.press("ArrowLeft");
+          await a.focus("#field");
+          return (await b.$$(".cursor")).length === 1;
+        });
+        await innocent(a);
+        await innocent(b);
+        await Promise.all([a.close(), b.close()]);
+      }
+    } finally {
+      await firefox.close();
     }
   });
 });

@@ -76,22 +76,26 @@ form.addEventListener("submit", async (event) => {
   }
 });
 
-for await (const m of sub) {
-  let said;
-  try {
-    said = Object(m.json());
-  } catch {
-    said = { name: m.publisher, text: m.text() }; // not from this page
+try {
+  for await (const m of sub) {
+    let said;
+    try {
+      said = Object(m.json());
+    } catch {
+      said = { name: m.publisher, text: m.text() }; // not from this page
+    }
+    const near = log.scrollHeight - log.scrollTop - log.clientHeight < 80;
+    const own = m.publisher === subject;
+    if (own) waiting.get(m.headers.ref)?.remove(); // it has its place now
+    if (own) waiting.delete(m.headers.ref);
+    const row = show(said, m.time);
+    row.title = `${m.publisher} at ${m.position.epoch}:${m.position.seq}`;
+    Object.assign(row.dataset, m.position);
+    row.classList.toggle("own", own);
+    for (const own of waiting.values()) log.append(own); // what waits stands last
+    while (log.childElementCount > most) log.firstElementChild.remove();
+    if (near) log.scrollTop = log.scrollHeight;
   }
-  const near = log.scrollHeight - log.scrollTop - log.clientHeight < 80;
-  const own = m.publisher === subject;
-  if (own && waiting.has(m.headers.ref)) waiting.get(m.headers.ref).remove(); // it has its place now
-  waiting.delete(m.headers.ref);
-  const row = show(said, m.time);
-  row.title = `${m.publisher} at ${m.position.epoch}:${m.position.seq}`;
-  Object.assign(row.dataset, m.position);
-  row.classList.toggle("own", own);
-  for (const own of waiting.values()) log.append(own); // what waits stands last
-  while (log.childElementCount > most) log.firstElementChild.remove();
-  if (near) log.scrollTop = log.scrollHeight;
+} catch (error) {
+  add("p", error.message).className = "notice"; // the relay refuses it for good
 }
