@@ -5,6 +5,7 @@ import { ClosedError, ForbiddenError } from "../src/errors.ts";
 import { encodeMessage } from "../src/message.ts";
 import { subscribe } from "../src/subscription.ts";
 import type { SubscribeOptions } from "../src/subscription.ts";
+import { Window } from "../src/window.ts";
 import { at, endOf, FakeHost, FakeLink, follow, record } from "./reading.ts";
 import { settle, virtualTime } from "./time.ts";
 
@@ -175,6 +176,20 @@ for (const [name, pause, per, most] of [
     assert.ok(seq > 60, `${seq} messages`);
   });
 }
+
+test("a window grows only while its consumer waits", (t) => {
+  virtualTime(t);
+  const w = new Window(1000);
+  w.took(1000);
+  assert.equal(w.size, 1000, "it never waited");
+  w.waits();
+  w.took(500);
+  assert.equal(w.size, 1000, "half of it went by");
+  w.took(500);
+  assert.equal(w.size, 2000);
+  w.took(2000);
+  assert.equal(w.size, 2000, "it does not wait any more");
+});
 
 test("goes on after the last message that came, on the next link", async () => {
   const { link, host, sub, log } = open();

@@ -57,6 +57,10 @@ const cases: [name: string, options: Partial<Reading>, steps: Step[]][] = [
     [ok(at(1, 4)), "take", at(1, 4)],
     [message(at(2, 1)), "hole", at(1, 4)],
   ]],
+  ["another epoch without a gap, by its next number", {}, [
+    [ok(at(1, 4)), "take", at(1, 4)],
+    [message(at(2, 5)), "hole", at(1, 4)],
+  ]],
   ["a channel that did not exist", {}, [
     [ok(at(0, 0)), "take", at(0, 0)],
     [message(at(9, 1)), "take", at(9, 1)],
