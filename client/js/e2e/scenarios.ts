@@ -77,6 +77,8 @@ export const anywhere: Record<string, Scenario> = {
   "the edge drains": {
     options: () => ({ edges: 2 }),
     async play(scene) {
+      // So far away that messages come on the old session while the new one is asked for them.
+      await Promise.all([scene.stage.delay(200, 0), scene.stage.delay(200, 1)]);
       const stopped = scene.stage.stop(0);
       await until("the other edge has taken over", async () => (await scene.report()).states.at(-1)!.edge === "edge-1");
       await stopped;
