@@ -1,3 +1,4 @@
+// A channel's handle: its name, checked, and what can be asked of it.
 import type { Client } from "./client.ts";
 import { history } from "./history.ts";
 import type { HistoryOptions } from "./history.ts";

@@ -1,3 +1,4 @@
+// One attempt at a session, and then that session, as the keeper holds it.
 import type { LinkEvents } from "./open.ts";
 import type { LinkLike } from "./link.ts";
 

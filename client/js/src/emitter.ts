@@ -1,3 +1,4 @@
+// Listeners, by the name of an event.
 /** Tells listeners what happened. */
 export class Emitter<Events> {
   #listeners: { [K in keyof Events]?: Set<(event: Events[K]) => void> } = {};

@@ -1,3 +1,4 @@
+// Keeps a client connected: when to dial, to ping, to doubt, to move and to give up.
 import { fullJitter } from "./backoff.ts";
 import { elapsed, now } from "./clock.ts";
 import { retryOf } from "./codes.ts";

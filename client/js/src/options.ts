@@ -1,3 +1,4 @@
+// What connect takes, checked.
 import { BadRequestError } from "./errors.ts";
 import type { Carrier } from "./session.ts";
 import { show } from "./start.ts";

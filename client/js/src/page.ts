@@ -1,3 +1,4 @@
+// The page's lifecycle and its network, where there is a page.
 /** What happens to a page, or a worker, that matters to a connection, by the names that the platform gives. */
 export type PageEvent = "visibilitychange" | "resume" | "pagehide" | "pageshow" | "online" | "offline";
 

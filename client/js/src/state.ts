@@ -1,3 +1,4 @@
+// What a client tells of its session.
 import type { Carrier } from "./session.ts";
 
 /**

@@ -1,3 +1,4 @@
+// The token in use, and the function that fetches it.
 import { elapsed, now } from "./clock.ts";
 import { MeridianError, UnauthorizedError } from "./errors.ts";
 

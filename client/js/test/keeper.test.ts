@@ -302,6 +302,7 @@ test("a refresh that is never answered is repeated", async (t) => {
 });
 
 test("a session that ends with its token during a refresh is no refusal", async (t) => {
+  let asked = 0;
   const r = rig(t, (_, link) => {
     link.tokenExpires = 100_000;
     link.refreshing = async () => {
@@ -309,10 +310,11 @@ test("a session that ends with its token during a refresh is no refusal", async 
       setTimeout(() => link.events.closed(link.end!), 1);
       throw new UnauthorizedError("ended");
     };
-  }, { getToken: () => "t" });
+  }, { getToken: () => `t${asked++}` });
   await r.time.advance(600_000);
   assert.ok(r.dials.length >= 5, `${r.dials.length}`);
   assert.deepEqual(r.failed, []);
+  assert.ok(asked <= r.dials.length + 1, `${asked} tokens for ${r.dials.length} sessions`);
   assert.equal(r.states.at(-1)!.to, "connected");
 });
 
