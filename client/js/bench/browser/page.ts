@@ -1,5 +1,6 @@
 // Runs in the page that is measured. The bundle was loaded before, and has set globalThis.meridian.
 import type * as SDK from "../../src/index.ts";
+import { bare } from "./bare.ts";
 
 declare const meridian: typeof SDK;
 
@@ -190,6 +191,7 @@ const bench = {
     return { ms: performance.now() - start, refused, troubles };
   },
 
+  bare,
   close: () => relay.close(),
 };
 

@@ -4,8 +4,10 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Carrier } from "../../src/session.ts";
 import type { Stage } from "../../e2e/stage.ts";
+import { defaultLanes } from "../../src/webtransport.ts";
 import type { Figure } from "./figure.ts";
-import type { Bench, Read, Reading } from "./page.ts";
+import type { BareReading } from "./bare.ts";
+import type { Bench, Reading } from "./page.ts";
 import type { Shares } from "./processor.ts";
 import { quiet, watchProcessor } from "./processor.ts";
 import { carriers, names, publish, where } from "./rig.ts";
@@ -25,7 +27,10 @@ interface Shape {
 }
 const shapes: readonly Shape[] = [{ channels: 1, least: 60_000 }, { channels: 200, least: 40_000 }];
 
-/** From what the home has stored, as fast as it goes. */
+/**
+ * From what the home has stored, as fast as it goes; and its ratio to a bare reader of the same,
+ * pairs interleaved, and which begins changes each time.
+ */
 export async function* history(rig: Rig): AsyncGenerator<Figure> {
   for (const { channels, least } of shapes) {
     const stage = await rig.stand({ bytes: keep });
@@ -34,13 +39,18 @@ export async function* history(rig: Rig): AsyncGenerator<Figure> {
       for (const carrier of carriers) {
         const runs: number[] = [];
         const shares: Shares[] = [];
+        const bares: number[] = [];
+        // The first pair does not count: then the server's memory is warm.
         for (let i = 0; i <= (rig.options.runs ?? 5); i++) {
-          const [read, said] = await once(rig, stage, carrier, i, channels);
-          if (i === 0) continue; // the page's code is compiled, the server's memory is warm
-          runs.push(read.count / (read.took / 1000));
-          shares.push(said);
+          for (const withSDK of i % 2 ? [true, false] : [false, true]) {
+            if (!withSDK) bares[i] = await bareOnce(rig, stage, carrier, channels);
+            else [runs[i], shares[i]] = await once(rig, stage, carrier, i, channels);
+          }
         }
+        for (const list of [runs, shares, bares]) list.shift();
         yield { name: `receive from history, ${on(channels)}, ${carrier}`, unit: "messages/s", runs, shares, messages: count, target: { least } };
+        yield { name: "  a bare reader", unit: "messages/s", runs: bares };
+        yield { name: "  ratio to it", unit: "×", runs: runs.map((r, k) => r / bares[k]!) };
       }
     } finally {
       await stage.end();
@@ -48,7 +58,7 @@ export async function* history(rig: Rig): AsyncGenerator<Figure> {
   }
 }
 
-async function once(rig: Rig, stage: Stage, carrier: Carrier, i: number, channels: number): Promise<[Read, Shares]> {
+async function once(rig: Rig, stage: Stage, carrier: Carrier, i: number, channels: number): Promise<[perSecond: number, Shares]> {
   const page = await rig.page();
   try {
     const r: Reading = { ...(await where(stage, carrier)), channels: names("bench:old", channels), unread: [], from: "start" };
@@ -62,7 +72,23 @@ async function once(rig: Rig, stage: Stage, carrier: Carrier, i: number, channel
     const shares = said();
     await stop();
     await page.evaluate(() => bench.close());
-    return [read, shares];
+    return [read.count / (read.took / 1000), shares];
+  } finally {
+    await page.browserContext().close();
+  }
+}
+
+/** Messages a second. */
+async function bareOnce(rig: Rig, stage: Stage, carrier: Carrier, channels: number): Promise<number> {
+  const page = await rig.page();
+  try {
+    const { url, options } = await where(stage, carrier);
+    await quiet(rig.options.patience);
+    const ms = await page.evaluate((r: BareReading) => bench.bare(r), {
+      url, token: options.token!, hashes: stage.hashes, carrier, count,
+      channels: names("bench:old", channels), lanes: carrier === "websocket" ? 0 : defaultLanes(await rig.browser.userAgent()),
+    });
+    return count / (ms / 1000);
   } finally {
     await page.browserContext().close();
   }
