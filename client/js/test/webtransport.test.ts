@@ -218,7 +218,7 @@ test("a close with a foreign code or none, and an end without one", async () => 
 test("streams that break before the session ends say nothing, as Firefox has it; without its end they end", async (t) => {
   const time = virtualTime(t);
   for (const half of ["down", "up"] as const) {
-    for (const e of [new WebTransportError("stream", 0), new WebTransportError("session"), new WebTransportError("session", 0), new Error("?"), undefined, null, "text"]) {
+    for (const e of [new WebTransportError("stream", 0), new WebTransportError("session"), new WebTransportError("session", 0), new WebTransportError("session", 7), new Error("?"), undefined, null, "text"]) {
       const before = await opened();
       before.transport[half].controller.error(e);
       await turns();
