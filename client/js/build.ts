@@ -5,6 +5,7 @@
 import { readFile, writeFile } from "node:fs/promises";
 import { gzipSync } from "node:zlib";
 import { build } from "esbuild";
+import { minify } from "terser";
 
 const root = import.meta.dirname;
 const file = `${root}/bundle/meridian.min.js`;
@@ -14,22 +15,27 @@ const most = 15 * 1024;
 /** The bundle: a classic script that sets `globalThis.meridian`. */
 export async function bundle(): Promise<string> {
   const { version, license } = JSON.parse(await readFile(`${root}/package.json`, "utf8"));
+  const names = Object.keys(await import("./src/index.ts")).join(",");
   const { outputFiles } = await build({
-    entryPoints: [`${root}/src/index.ts`],
+    stdin: {
+      contents: `import {${names}} from "./src/index.ts"; globalThis.meridian = {${names}};`,
+      resolveDir: root,
+    },
     bundle: true,
-    minify: true,
+    minifySyntax: true,
     write: false,
     format: "iife",
-    globalName: "meridian",
     target: ["es2022"],
-    charset: "utf8",
-    legalComments: "none",
-    banner: { js: `/*! @meridian-relay/client ${version}, ${license} */` },
   });
-  return outputFiles[0]!.text;
+  const { code } = await minify(outputFiles[0]!.text, {
+    ecma: 2020,
+    toplevel: true,
+    format: { preamble: `/*! @meridian-relay/client ${version}, ${license} */` },
+  });
+  return code! + "\n";
 }
 
-if (import.meta.main ?? process.argv[1] === import.meta.filename) {
+if (process.argv[1] === import.meta.filename) {
   const text = await bundle();
   const gzipped = gzipSync(text, { level: 9 }).length;
   console.log(`bundle: ${text.length} bytes, ${gzipped} gzipped, at most ${most}`);
