@@ -14,7 +14,7 @@ import type { ConnectOptions } from "./options.ts";
 import { bad, settings } from "./options.ts";
 import { isHidden, isOffline, watchPage } from "./page.ts";
 import type { State, StateChange } from "./state.ts";
-import { Tokens } from "./tokens.ts";
+import { keepToken } from "./tokens.ts";
 
 /** What channels and subscriptions use of a relay client. */
 export interface Client extends Host {
@@ -54,7 +54,7 @@ export interface Relay {
 export function connect(url: string | URL, options: ConnectOptions = {}): Relay {
   const s = settings(url, options);
   const courier = new Courier({ limit: s.unanswered });
-  const tokens = new Tokens(s.token, s.getToken);
+  const tokens = keepToken(s.token, s.getToken);
   const events = new Emitter<{ state: StateChange }>();
   const feeds = new Set<Running>();
   const winner = new Winner();
@@ -63,7 +63,7 @@ export function connect(url: string | URL, options: ConnectOptions = {}): Relay 
   let refusal: Error | undefined; // what everything that begins rejects with
   let naming: Promise<unknown> | undefined; // of ids whose producers are being made
   let closing: Promise<void> | undefined;
-  let change: StateChange = { from: "idle", to: "idle", reason: undefined, edge: undefined, region: undefined, carrier: undefined };
+  let change: StateChange = { from: "idle", to: "idle" } as StateChange; // the rest is undefined
 
   const keeper = keep(
     {
@@ -78,7 +78,7 @@ export function connect(url: string | URL, options: ConnectOptions = {}): Relay 
         if (conn !== inUse) {
           inUse = conn;
           client.payload = conn?.link!.welcome!.limits.payload || client.payload;
-          courier.use(conn?.link, conn && subjectOf(conn.token));
+          courier.use(conn?.link, conn && subjectOf(conn.token!));
         }
         for (const feed of [...feeds]) feed.linkChanged();
       },
@@ -116,12 +116,9 @@ export function connect(url: string | URL, options: ConnectOptions = {}): Relay 
   }
 
   function tell(to: State, reason: Error | undefined): void {
-    if (ended && to !== "closed") return; // closed by a listener on the way
-    const from = change.to;
-    if (to === from && to !== "connected" && reason === change.reason) return;
     const link = keeper.current?.link;
     const { edge, region } = link?.welcome ?? {};
-    change = { from, to, reason, edge, region, carrier: link?.carrier };
+    change = { from: change.to, to, reason, edge, region, carrier: link?.carrier };
     events.emit("state", change);
   }
 
@@ -159,8 +156,9 @@ export function connect(url: string | URL, options: ConnectOptions = {}): Relay 
   // After the caller had its turn to listen.
   queueMicrotask(() => {
     if (s.signal?.aborted) aborted();
-    else if (!ended) keeper.start();
+    if (ended) return;
     s.signal?.addEventListener("abort", aborted);
+    keeper.start();
   });
 
   const close: Relay["close"] = (options) => (closing ??= drain(options?.timeout));

@@ -12,19 +12,19 @@ export interface HeardLink extends LinkLike {
 export interface Conn {
   readonly abort: AbortController;
   /** Presented in Hello. */
-  token: string;
+  token?: string;
   /** Once Hello is on its way. */
-  link: HeardLink | undefined;
+  link?: HeardLink | undefined;
   /** Dialled only because a pong is late. */
   suspect: boolean;
   /** On the keeper's clock: since Welcome. */
-  since: number;
+  since?: number;
   /** Subscriptions on it. */
   feeds: number;
   /** Closes it. */
   leave(): void;
   /** A successor stands: it is closed when the last subscription has left it. */
-  leaving: boolean;
+  leaving?: boolean;
   /** GoAway that came before the session was in use. */
-  asked: Parameters<LinkEvents["goAway"]>[0] | undefined;
+  asked?: Parameters<LinkEvents["goAway"]>[0] | undefined;
 }

@@ -170,10 +170,7 @@ export function keep(k: Keeping, url: string, tokens: Tokens, backoff: { readonl
   // dial begins an attempt, unless one is under way. suspect: the session in use may be dead, and its carrier with it.
   function dial(suspect = false): void {
     if (dialing) return;
-    const conn: Conn = {
-      abort: new AbortController(), token: "", link: undefined, suspect, since: 0, feeds: 0, asked: undefined,
-      leave: () => close(conn), leaving: false,
-    };
+    const conn: Conn = { abort: new AbortController(), suspect, feeds: 0, leave: () => close(conn) };
     dialing = conn;
     unset(dial);
     after(dialWithin, giveUp);
@@ -184,9 +181,9 @@ export function keep(k: Keeping, url: string, tokens: Tokens, backoff: { readonl
 
   async function connect(conn: Conn, url: string, hurry: boolean): Promise<void> {
     const { signal } = conn.abort;
-    conn.token = await tokens.get();
+    const token = (conn.token = await tokens.get());
     if (signal.aborted) return;
-    const link = await k.open({ url, token: conn.token, hurry, rtt, signal }, {
+    const link = await k.open({ url, token, hurry, rtt, signal }, {
       welcome: (w) => run(() => welcomed(conn, w)),
       goAway: (g) => run(() => goAway(conn, g)),
       closed: (end) => run(() => ended(conn, end)),
@@ -239,7 +236,7 @@ export function keep(k: Keeping, url: string, tokens: Tokens, backoff: { readonl
   }
 
   function lost(conn: Conn, err: Error, end: End | undefined): void {
-    if (time - conn.since >= stableAfter) failures = 0;
+    if (time - conn.since! >= stableAfter) failures = 0;
     current = undefined;
     if (end && retryOf(end.code) === "token") {
       tokens.expire();

@@ -12,10 +12,7 @@ import type { Carrier } from "./session.ts";
  */
 export type State = "idle" | "connecting" | "connected" | "reconnecting" | "suspended" | "closed";
 
-/**
- * The event `state`. It also comes with from equal to `to`: another attempt failed, for another
- * reason, or another session took over.
- */
+/** The event `state`. It also comes with `from` equal to `to`: another attempt failed, or another session took over. */
 export interface StateChange {
   readonly from: State;
   readonly to: State;

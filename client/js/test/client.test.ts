@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
+import { getEventListeners } from "node:events";
 import { test } from "node:test";
 import type { TestContext } from "node:test";
 
@@ -70,7 +71,7 @@ test("idle, connecting, connected, reconnecting, connected, closed", async (t) =
   assert.deepEqual(n.relays[1]!.closed?.code, 0);
 });
 
-test("a failed attempt is told again only for another reason", async (t) => {
+test("a failed attempt is told", async (t) => {
   const n = net(t, () => {}, { getToken: () => { throw new Error("down"); } });
   await n.time.advance(20_000);
   assert.deepEqual([...new Set(n.changes.map((c) => c.to))], ["connecting"]);
@@ -229,6 +230,46 @@ test("signal", async (t) => {
     assert.equal(n.relays[0]!.closed?.code, 0);
     await assert.rejects(n.relay.channel("chat:lobby").publish({ text: "hi" }), ClosedError);
   });
+});
+
+test("a client that was closed leaves no listener behind", async (t) => {
+  const stop = new AbortController();
+  const page = new EventTarget();
+  globalThis.addEventListener = page.addEventListener.bind(page) as typeof addEventListener;
+  t.after(() => delete (globalThis as { addEventListener?: unknown }).addEventListener);
+  const n = net(t, undefined, { signal: stop.signal });
+  await n.time.advance(100);
+  assert.equal(getEventListeners(page, "online").length, 1);
+  assert.equal(getEventListeners(stop.signal, "abort").length, 1);
+  const other = connect("https://h", { signal: stop.signal });
+  await Promise.all([n.relay.close(), other.close()]);
+  assert.equal(getEventListeners(page, "online").length, 0);
+  assert.equal(getEventListeners(stop.signal, "abort").length, 0);
+});
+
+test("another subject publishes by another producer", async (t) => {
+  let sub = "a";
+  const n = net(t, undefined, { getToken: () => jwt({ sub }) });
+  const channel = n.relay.channel("chat:lobby");
+  for (const next of ["a", "b", "b"]) {
+    sub = next;
+    n.relays.at(-1)?.end(21);
+    await n.time.advance(2_000);
+    void channel.publish({ text: "hi" });
+    await n.time.advance(100);
+  }
+  const producers = n.relays.map((r) => Buffer.from(r.of("publish")[0]!.publication.producer).toString("hex"));
+  assert.notEqual(producers[0], producers[1]);
+  assert.equal(producers[1], producers[2]);
+});
+
+test("every listener is told in the order in which things happened", async (t) => {
+  const n = net(t);
+  const told: string[] = [];
+  n.relay.on("state", (c) => void (c.to === "connected" && n.relay.close({ timeout: 0 })));
+  n.relay.on("state", (c) => void told.push(c.to));
+  await n.time.advance(100);
+  assert.deepEqual(told, ["connecting", "connected", "closed"]);
 });
 
 test("await using closes", async (t) => {

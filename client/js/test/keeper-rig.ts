@@ -9,7 +9,7 @@ import type { LinkSubscription, Welcome } from "../src/link.ts";
 import type { LinkEvents } from "../src/open.ts";
 import type { Carrier, End } from "../src/session.ts";
 import type { State } from "../src/state.ts";
-import { Tokens } from "../src/tokens.ts";
+import { keepToken } from "../src/tokens.ts";
 import type { GetToken } from "../src/tokens.ts";
 import type { VirtualTime } from "./time.ts";
 import { virtualTime } from "./time.ts";
@@ -159,7 +159,7 @@ export function rig(t: TestContext, prepare: Prepare = () => {}, o: { getToken?:
         keeper.stop();
       },
     },
-    "https://a", new Tokens(o.token ?? "", o.getToken), { least: o.least ?? 250, most: o.most ?? 30_000 },
+    "https://a", keepToken(o.token ?? "", o.getToken), { least: o.least ?? 250, most: o.most ?? 30_000 },
   );
   (r as { keeper: Keeper }).keeper = keeper;
   t.after(() => keeper.stop());

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { MeridianError, UnauthorizedError } from "../src/errors.ts";
-import { Tokens } from "../src/tokens.ts";
+import { keepToken } from "../src/tokens.ts";
 import type { GetToken } from "../src/tokens.ts";
 import { end, rig } from "./keeper-rig.ts";
 import { virtualTime } from "./time.ts";
@@ -138,13 +138,13 @@ test("an answer that comes after its 10 s is not used", async (t) => {
 test("one call at a time", async (t) => {
   virtualTime(t);
   let asked = 0;
-  const tokens = new Tokens("", async () => `t${asked++}`);
+  const tokens = keepToken("", async () => `t${asked++}`);
   assert.deepEqual(await Promise.all([tokens.get(), tokens.fetch(), tokens.get()]), ["t0", "t0", "t0"]);
 });
 
 test("stopped: who waits for getToken is told, and no timer is left", async (t) => {
   virtualTime(t);
-  const tokens = new Tokens("", () => new Promise(() => {}));
+  const tokens = keepToken("", () => new Promise(() => {}));
   const waiting = assert.rejects(tokens.get(), /closed/);
   await Promise.resolve();
   tokens.stop(new Error("closed"));
