@@ -226,6 +226,17 @@ test("a link that replaces another takes over at its OK", async () => {
   assert.deepEqual(log, ["subscribed 1:0", "resumed 1:4", "1", "2", "3", "4", "5"]);
 });
 
+test("a successor that does not stand yet gives way to another", () => {
+  const { link, host } = open();
+  link.sub.ok(at(1, 0));
+  const second = host.use(new FakeLink())!;
+  const third = host.use(new FakeLink())!;
+  assert.ok(second.sub.closed && link.sub.open);
+  assert.deepEqual([link.joined, second.joined, third.joined], [1, 0, 1]);
+  third.sub.ok(at(1, 0));
+  assert.deepEqual([link.joined, second.joined, third.joined], [0, 0, 1]);
+});
+
 test("what comes twice is granted again", async () => {
   const { link, host, sub } = open({ window: 1000 });
   link.sub.ok(at(1, 0));
@@ -285,12 +296,26 @@ test("a relay that announces ends all the time is asked ever more slowly", async
   assert.ok(link.subs.length > 40, `${link.subs.length} subscriptions within a minute`);
 });
 
+test("what stood for five seconds is asked for again soon", async (t) => {
+  const time = virtualTime(t);
+  t.mock.method(Math, "random", () => 0.99);
+  const { link } = open();
+  for (let i = 1; i <= 6; i++) {
+    link.sub.ok(at(1, 0));
+    await time.advance(6_000);
+    link.sub.end(Code.busy);
+    await time.advance(1_600);
+    assert.equal(link.subs.length, i + 1);
+  }
+});
+
 test("tries again after a wait, and gives up on a final refusal", async (t) => {
   const time = virtualTime(t);
   const { link, host, sub, log } = open();
   const reading = follow(sub, log);
   link.sub.end(Code.busy, { retryAfter: 10_000 });
   await time.advance(9_900);
+  host.use(link);
   assert.equal(link.subs.length, 1, "it waits as long as it was told");
   await time.advance(3_000);
   assert.equal(link.subs.length, 2);
@@ -460,6 +485,25 @@ test("datagrams take no credit, and what is too much for the window is dropped",
   assert.deepEqual(got, [18, 19]);
   assert.deepEqual([link.sub.grants, link.sub.credit], [[], 100]);
   assert.deepEqual(log, ["subscribed 1:0"]);
+});
+
+test("of datagrams, one that is larger than the window stays, also behind a gap", async () => {
+  const { link, sub, log } = open({ mode: "latest", datagram: true, window: 10 });
+  link.sub.ok(at(1, 0));
+  link.sub.gap(at(1, 0), at(2, 1), "epoch");
+  for (let seq = 1; seq <= 3; seq++) link.sub.send(2, seq, encodeMessage({ bytes: new Uint8Array(31), key: "key" + seq }, 0), true);
+  assert.equal((await sub.next()).value!.position.seq, 3);
+  assert.deepEqual(log, ["subscribed 1:0", "gap 1:0-2:1 epoch reset"]);
+});
+
+test("no timer is left after the end", () => {
+  const { link, sub } = open();
+  const timers = () => process.getActiveResourcesInfo().filter((r) => r === "Timeout").length;
+  const before = timers();
+  link.sub.end(Code.busy);
+  assert.equal(timers(), before + 1);
+  sub.close();
+  assert.equal(timers(), before);
 });
 
 test("a listener that throws, or closes, breaks nothing", async () => {
