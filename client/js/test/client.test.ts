@@ -264,9 +264,10 @@ test("another subject publishes by another producer", async (t) => {
 });
 
 test("every listener is told in the order in which things happened", async (t) => {
-  const n = net(t);
+  const stop = new AbortController();
+  const n = net(t, undefined, { signal: stop.signal });
   const told: string[] = [];
-  n.relay.on("state", (c) => void (c.to === "connected" && n.relay.close({ timeout: 0 })));
+  n.relay.on("state", (c) => void (c.to === "connected" && stop.abort()));
   n.relay.on("state", (c) => void told.push(c.to));
   await n.time.advance(100);
   assert.deepEqual(told, ["connecting", "connected", "closed"]);
