@@ -35,6 +35,17 @@ test("history asks when it is iterated, for what stands, and ends at the head", 
   assert.equal(host.feeds.size, 0);
 });
 
+test("history ends with a gap that reaches beyond its head", async () => {
+  const { link, host } = client();
+  const log: string[] = [];
+  const reading = follow(history(host, "demo:x", {}), log);
+  link.sub.ok(at(1, 2), at(1, 9));
+  link.sub.run(3, 4);
+  link.sub.gap(at(1, 4), at(1, 12), "trimmed");
+  await reading;
+  assert.deepEqual(log, ["3", "4", "done"]);
+});
+
 test("history ends after its limit, each loop anew", async () => {
   const { link, host } = client();
   const messages = history(host, "demo:x", { from: "live", limit: 2 });

@@ -237,6 +237,28 @@ test("a successor that does not stand yet gives way to another", () => {
   assert.deepEqual([link.joined, second.joined, third.joined], [0, 0, 1]);
 });
 
+test("a successor has the whole window once it stands", async () => {
+  const { link, host, sub } = open({ window: 1000 });
+  const body = encodeMessage({ bytes: new Uint8Array(897) }, 0); // 900 bytes
+  link.sub.ok(at(1, 0));
+  link.sub.send(1, 1, body);
+  const next = host.use(new FakeLink())!;
+  assert.equal(next.sub.credit, 100);
+  await sub.next();
+  next.sub.ok(at(1, 1));
+  assert.equal(next.sub.credit, 1000);
+});
+
+test("an end that is announced many times is one", async (t) => {
+  const time = virtualTime(t);
+  t.mock.method(Math, "random", () => 0.99);
+  const { link } = open();
+  link.sub.ok(at(1, 0));
+  for (let i = 0; i < 20; i++) link.sub.end(Code.going_away, { deadline: 1000 - i });
+  await time.advance(20);
+  assert.equal(link.subs.length, 2);
+});
+
 test("what comes twice is granted again", async () => {
   const { link, host, sub } = open({ window: 1000 });
   link.sub.ok(at(1, 0));
