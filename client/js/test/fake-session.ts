@@ -141,10 +141,10 @@ export function oblige(f: Up, relay: FakeRelay): void {
 
 /**
  * A WebSocket constructor for `connect`, with no network under it: `accept` is called for each
- * session, in a later microtask, and may return false to refuse it. The relay's `send` takes
+ * session, in a later microtask, and may return false to refuse it, or a promise. The relay's `send` takes
  * stream 0 only.
  */
-export function fakeWebSocket(accept: (relay: FakeRelay, url: string) => boolean | void): WebSocketConstructor {
+export function fakeWebSocket(accept: (relay: FakeRelay, url: string) => boolean | void | Promise<boolean | void>): WebSocketConstructor {
   return class implements WebSocketLike {
     binaryType = "";
     protocol = "";
@@ -163,9 +163,10 @@ export function fakeWebSocket(accept: (relay: FakeRelay, url: string) => boolean
         drained() {},
         closed: (code, reason) => this.#end(code === undefined ? 1006 : 4000 + code, reason),
       };
-      queueMicrotask(() => {
+      queueMicrotask(async () => {
+        const accepted = this.#state === "connecting" && (await accept(this.#relay, url));
         if (this.#state !== "connecting") return;
-        if (accept(this.#relay, url) === false) {
+        if (accepted === false) {
           this.#tell(this.onerror, {});
           return this.#end(1006, "");
         }
@@ -186,7 +187,7 @@ export function fakeWebSocket(accept: (relay: FakeRelay, url: string) => boolean
 
     close(code = 4000, reason = ""): void {
       if (this.#state === "connecting") this.#end(1006, "");
-      else this.#relay.session.close(code - 4000, reason);
+      this.#relay.session.close(code - 4000, reason);
     }
 
     #end(code: number, reason: string): void {

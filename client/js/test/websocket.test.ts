@@ -219,6 +219,15 @@ test("drained is looked for only while much waits, and not for ever", async (t) 
   assert.deepEqual(handler.log, ["drained", "closed undefined "]);
 });
 
+test("a server that takes no subprotocol is no relay: browsers leave that to us", async () => {
+  let closed = 0;
+  const ws = { binaryType: "", protocol: "", onopen: () => {}, close: () => closed++ };
+  const dialled = webSocketDial(class { constructor() { return ws; } } as unknown as WebSocketConstructor)("ws://x", notingHandler(), never);
+  ws.onopen();
+  await assert.rejects(dialled, /subprotocol "", not "meridian.v1"/);
+  assert.equal(closed, 1);
+});
+
 test("a reason is cut to 123 bytes, not within a character", () => {
   for (const [reason, want] of [["", ""], ["x".repeat(123), "x".repeat(123)], ["x".repeat(124), "x".repeat(123)], ["€".repeat(50), "€".repeat(41)], ["x" + "😀".repeat(40), "x" + "😀".repeat(30)]] as const) {
     assert.equal(clip(reason), want);
