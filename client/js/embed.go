@@ -4,5 +4,5 @@ package js
 
 import "embed"
 
-//go:embed bundle examples
+//go:embed bundle/meridian.min.js examples
 var files embed.FS

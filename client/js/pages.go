@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io/fs"
 	"net"
@@ -93,11 +92,7 @@ func NewPages(c Config) (*Pages, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = p.add(bundlePath, bundleFile)
-	if errors.Is(err, fs.ErrNotExist) { // not built yet
-		err = nil
-	}
-	return p, err
+	return p, p.add(bundlePath, bundleFile)
 }
 
 func (p *Pages) add(at, name string) error {
