@@ -370,6 +370,34 @@ test("a successor's refusal is final only once the old one is gone", async (t) =
   assert.deepEqual(log.slice(2), ["end ForbiddenError", "threw ForbiddenError"]);
 });
 
+test("a successor's refusal is final at once if the old one is gone", async () => {
+  const { link, host, sub } = open();
+  link.sub.ok(at(1, 0));
+  const next = host.use(new FakeLink())!;
+  link.lose();
+  next.sub.end(Code.forbidden);
+  await assert.rejects(sub.next(), ForbiddenError);
+});
+
+test("close after a refusal just ends the loop", async () => {
+  const { link, sub } = open();
+  link.sub.ok(at(1, 0));
+  link.sub.run(1, 1);
+  link.sub.end(Code.forbidden);
+  sub.close();
+  assert.deepEqual(await sub.next(), { value: undefined, done: true });
+});
+
+test("messages of no bytes are bounded too", () => {
+  const { link } = open({ window: 10 });
+  const s = link.sub;
+  s.ok(at(1, 0));
+  for (let seq = 1; seq <= 10; seq++) s.send(1, seq, new Uint8Array(0));
+  assert.ok(s.open);
+  s.send(1, 11, new Uint8Array(0));
+  assert.ok(s.closed);
+});
+
 test("a relay that leaves one out is asked again, once", async () => {
   const { link, sub, log } = open();
   void follow(sub, log);
@@ -474,6 +502,10 @@ test("what waits does not keep the buffers of other channels alive", async () =>
     buffers.add(buffer);
   }
   assert.ok(bytes < 4 * 65_536 + 1000, `${bytes} bytes are kept for 99 messages of three`);
+  const chunk = new Uint8Array(65_536);
+  chunk.set(body);
+  link.sub.send(1, 100, chunk.subarray(0, body.length));
+  assert.equal((await sub.next()).value!.bytes.buffer, chunk.buffer, "nothing is copied for a consumer that keeps up");
 });
 
 test("latest keeps the newest of each key for a consumer that is behind", async () => {
