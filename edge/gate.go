@@ -23,7 +23,6 @@ type gate struct {
 
 	// Written by the first Hello, before any other call.
 	welcome bool
-	name    relay.Subject
 	subject *entry
 }
 
@@ -50,12 +49,8 @@ func (g *gate) Hello(token string) (*relay.Grant, relay.End) {
 			Detail: "tokens follow each other too fast; refresh a minute or so before expiry"})
 	}
 	grant, end := g.edge.cfg.Tokens.Verify(token)
-	switch {
-	case end.Code != relay.Done:
-	case !g.welcome:
+	if end.Code == relay.Done && !g.welcome {
 		end = g.enter(grant)
-	case grant.Subject != g.name:
-		end = relay.End{Code: relay.Forbidden, Detail: "a session keeps its subject; open another one for this token"}
 	}
 	if end.Code != relay.Done {
 		g.edge.count.refusedHello(end.Code)
@@ -70,7 +65,7 @@ func (g *gate) enter(grant *relay.Grant) relay.End {
 	if end.Code == relay.Done {
 		if end = g.address.openSession(); end.Code == relay.Done {
 			if end = subject.openSession(); end.Code == relay.Done {
-				g.name, g.subject, g.welcome = grant.Subject, subject, true
+				g.subject, g.welcome = subject, true
 				g.edge.count.opened(g.carrier)
 				return end
 			}
