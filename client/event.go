@@ -13,7 +13,8 @@ type Subscribed struct {
 	Resumed bool
 }
 
-// A Gap says that the messages between After and Next will not come. Next follows.
+// A Gap says that the messages between After and Next will not come. Next follows. With reason
+// relay.GapEpoch, messages beyond After that came before may not exist any more.
 type Gap struct {
 	Channel relay.Channel
 	After   relay.Position

@@ -123,6 +123,9 @@ func (t *track) gap(fr *relay.Frame) Event {
 		return nil // of an overlap
 	}
 	g := &Gap{Channel: t.channel, After: t.last, Next: fr.Next, Reason: fr.Reason}
+	if fr.Reason == relay.GapEpoch && fr.At.Before(t.last) {
+		g.After = fr.At // what was yielded beyond it may not exist any more
+	}
 	t.last = before
 	return g
 }

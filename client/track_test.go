@@ -111,6 +111,19 @@ func TestTrack(t *testing.T) {
 	}
 }
 
+// TestTrackSaysWhatIsVoid: a new epoch may undo what was yielded; other gaps never do.
+func TestTrackSaysWhatIsVoid(t *testing.T) {
+	for reason, want := range map[relay.GapReason]relay.Position{relay.GapEpoch: at(1, 2), relay.GapTrimmed: at(1, 4)} {
+		tr := newTrack("demo:x", SubscribeOptions{})
+		ok, gap := okFrame(at(1, 4), at(1, 4)), gapFrame(at(1, 2), at(2, 1), reason)
+		_, _, _ = tr.take(&ok)
+		e, _, _ := tr.take(&gap)
+		if g, ok := e.(*Gap); !ok || g.After != want || g.Next != at(2, 1) {
+			t.Errorf("%v: %+v; want after %v", reason, e, want)
+		}
+	}
+}
+
 func TestTrackAsksForTheRest(t *testing.T) {
 	tr := newTrack("demo:x", SubscribeOptions{From: relay.Start{Kind: relay.StartLast, Count: 9}, Limit: 5, Barrier: true})
 	if r := tr.request(); r.From.Kind != relay.StartLast || r.Limit != 5 || !r.Barrier {
