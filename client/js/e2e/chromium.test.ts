@@ -1,33 +1,22 @@
 // The SDK in Chromium, against real edges.
 import { after, before, describe, test } from "node:test";
-import type { Browser } from "puppeteer-core";
-import { inWorker, onPage } from "./actor.ts";
-import { absent, start } from "./browser.ts";
-import type { House } from "./cast.ts";
+import { absent } from "./browser.ts";
+import { openHouses } from "./house.ts";
+import type { Houses } from "./house.ts";
 import { anywhere, chromiumOnly, crowded, perform, smoke } from "./scenarios.ts";
-import { buildPrograms } from "./stage.ts";
-import { Site } from "./site.ts";
 
 describe("Chromium", { skip: absent("chromium") ?? false, concurrency: 2 }, () => {
-  let house: House;
-  let browser: Browser | undefined;
+  let houses: Houses | undefined;
   before(async () => {
-    const [programs, site, started] = await Promise.all([buildPrograms(), Site.open(), start("chromium")]);
-    browser = started;
-    house = { programs, site, actor: (before) => onPage(started, site, before) };
+    houses = await openHouses("chromium");
   });
-  after(async () => {
-    await browser?.close();
-    await house?.site.close();
-    await house?.programs.remove();
-  });
+  after(() => houses?.close());
   for (const carrier of ["webtransport", "websocket"] as const) {
     for (const [name, scenario] of Object.entries({ ...anywhere, ...crowded, ...chromiumOnly })) {
-      test(`${carrier}: ${name}`, { timeout: 120_000 }, () => perform(scenario, house, carrier));
+      test(`${carrier}: ${name}`, { timeout: 120_000 }, () => perform(scenario, houses!.pages, carrier));
     }
     for (const [name, scenario] of Object.entries(smoke)) {
-      test(`${carrier}, in a worker: ${name}`, { timeout: 120_000 }, () =>
-        perform(scenario, { ...house, actor: () => inWorker(browser!, house.site) }, carrier));
+      test(`${carrier}, in a worker: ${name}`, { timeout: 120_000 }, () => perform(scenario, houses!.workers, carrier));
     }
   }
 });

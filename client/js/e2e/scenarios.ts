@@ -50,7 +50,8 @@ export const anywhere: Record<string, Scenario> = {
     async play(scene, carrier) {
       // Over WebTransport UDP is cut, and WebSocket takes its place; of WebSocket alone all is.
       await scene.stage.cut(carrier === "webtransport" ? "udp" : "both");
-      if (carrier === "webtransport") await scene.goesOn(15_000);
+      // A ping every 5 s, and another path at most 3 s after one without an answer.
+      if (carrier === "webtransport") await scene.goesOn(9000);
       else await until("the cut is noticed", async () => trail(await scene.report()).includes("reconnecting"), 15_000);
       await scene.stage.cut("none");
       await scene.goesOn();
