@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -127,6 +128,8 @@ func (e *edge) run() error {
 	}
 	cmd := exec.Command(e.binary, "serve", "edge", "--config", e.config)
 	cmd.Stderr = os.Stderr
+	// Variables of the tests are no settings of an edge.
+	cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "MERIDIAN_") })
 	dieWithUs(cmd)
 	out, err := cmd.StdoutPipe()
 	if err != nil {

@@ -60,6 +60,7 @@ func TestStage(t *testing.T) {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	t.Setenv("TMPDIR", t.TempDir())
+	t.Setenv("MERIDIAN_OF_A_TEST", "no setting of an edge")
 	in, toStage := io.Pipe()
 	fromStage, out := io.Pipe()
 	done := make(chan error, 1)

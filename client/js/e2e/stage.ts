@@ -77,7 +77,7 @@ export class Stage {
       Object.assign(stage, await stage.#call("start", { namespaces: { chat: {} }, ...options, binary: programs.meridian }));
     } catch (err) {
       await stage.end();
-      throw err;
+      throw new Error(`${(err as Error).message}; it wrote: ${stage.complaints}`, { cause: err });
     }
     return stage;
   }
