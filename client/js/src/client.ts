@@ -3,7 +3,8 @@
 import type { Channel } from "./channel.ts";
 import { channelOf } from "./channel.ts";
 import type { Conn } from "./conn.ts";
-import { Courier } from "./courier.ts";
+import { startCourier } from "./courier.ts";
+import type { Courier } from "./courier.ts";
 import { Emitter } from "./emitter.ts";
 import { BadRequestError, ClosedError } from "./errors.ts";
 import type { Host, Running } from "./feed.ts";
@@ -53,7 +54,7 @@ export interface Relay {
  */
 export function connect(url: string | URL, options: ConnectOptions = {}): Relay {
   const s = settings(url, options);
-  const courier = new Courier({ limit: s.unanswered });
+  const courier = startCourier(s.unanswered);
   const tokens = keepToken(s.token, s.getToken);
   const events = new Emitter<{ state: StateChange }>();
   const feeds = new Set<Running>();

@@ -3,11 +3,11 @@ import { fullJitter } from "./backoff.ts";
 import { elapsed, now } from "./clock.ts";
 import { retryOf } from "./codes.ts";
 import type { Conn, HeardLink } from "./conn.ts";
-import { BadRequestError, ConnectionError, errorOf, MeridianError } from "./errors.ts";
+import { ConnectionError, errorOf, MeridianError } from "./errors.ts";
 import type { LinkLike, Welcome } from "./link.ts";
 import type { LinkEvents } from "./open.ts";
+import { splitURL } from "./options.ts";
 import type { PageEvent } from "./page.ts";
-import type { End } from "./session.ts";
 import type { State } from "./state.ts";
 import type { Tokens } from "./tokens.ts";
 
@@ -88,43 +88,29 @@ export function keep(k: Keeping, url: string, tokens: Tokens, backoff: { readonl
   let dying = false; // the path of the last session
   let failures = 0; // attempts in a row, and sessions that did not last
   let refreshFails = 0;
-  let refreshes = 0; // names the newest
+  let state: State = "connecting";
   let reason: Error | undefined; // of the last failure
-  let ever = false; // was connected
-  let hidden = k.isHidden();
   let away = false; // the page was left
-  let stopped = false;
 
   let time = 0; // the keeper's clock
   let seen = now(); // at time
-  let downSince = 0;
   let notBefore = 0; // dial; the relay's word
   const dues = new Map<() => void, number>(); // what to do when
   let timer: ReturnType<typeof setTimeout> | undefined;
   let planned = 0; // of timer
 
   // run takes an event: brings the clock on, decides, does what is due, sets the timer.
-  function run(fn: () => void): void {
-    if (stopped) return;
+  function run(decide: () => void): void {
     const moment = now();
     time += elapsed(seen, moment);
     seen = moment;
-    fn();
-    for (const [due, at] of [...dues]) {
-      if (at > time || dues.get(due) !== at) continue;
-      dues.delete(due);
-      due();
-    }
+    decide();
+    for (const [due, at] of dues) if (at <= time && dues.delete(due)) due();
     clearTimeout(timer);
-    if (!dues.size || stopped) return;
+    if (!dues.size) return;
+    planned = Math.min(...dues.values());
     // A timer takes 31 bits.
-    const wait = Math.min(Math.max(0, Math.min(...dues.values()) - time), 1e9);
-    planned = time + wait;
-    timer = setTimeout(() => {
-      run(() => {
-        if (time - planned > late && !hidden) look();
-      });
-    }, wait);
+    timer = setTimeout(run, Math.min(planned - time, 1e9), wake);
   }
 
   function after(ms: number, due: () => void): void {
@@ -135,82 +121,90 @@ export function keep(k: Keeping, url: string, tokens: Tokens, backoff: { readonl
     for (const due of list) dues.delete(due);
   }
 
-  // What is due. With doubt, dead and renew there is a current, with giveUp a dialing.
-  const giveUp = () => over(dialing!, new ConnectionError("no session within 15 s"));
-  const doubt = () => {
-    if (current!.link!.heard > asked) alive();
-    else dial(true);
-  };
-  const dead = () => {
-    if (current!.link!.heard > asked) return alive();
+  function wake(): void {
+    if (time - planned > late && !k.isHidden()) look();
+  }
+
+  // What is due. With doubt, dead and refresh there is a current.
+  const unlessHeard = (due: () => void) => () => (current!.link!.heard > asked ? alive() : due());
+  const doubt = unlessHeard(() => dial(true));
+  const dead = unlessHeard(() => {
     dying = true;
     over(current!, new ConnectionError("no answer to a ping"));
-  };
-  const stale = () => refreshed(new ConnectionError("no answer to a new token"));
+  });
   const pingAgain = () => {
+    if (k.isHidden()) return; // timers come late then, and pongs
     if (k.busy() && !dues.has(dead)) ping();
     else after(pingEvery, pingAgain);
+  };
+  const suspend = () => {
+    state = "suspended";
+    report();
   };
 
   // begin begins to connect, without a past.
   function begin(): void {
-    downSince = time;
     failures = 0;
-    after(suspendAfter, report);
-    after(0, dial);
+    after(suspendAfter, suspend);
+    dial();
     report();
   }
 
   // look looks at once how things stand: somebody waits, and time or the network may have jumped.
   function look(): void {
     if (current) ping();
-    else if (!dialing) dues.set(dial, Math.max(time, notBefore));
+    else after(notBefore - time, dial);
   }
 
   // dial begins an attempt, unless one is under way. suspect: the session in use may be dead, and its carrier with it.
   function dial(suspect = false): void {
     if (dialing) return;
-    const conn: Conn = { abort: new AbortController(), suspect, feeds: 0, leave: () => close(conn) };
+    const conn: Conn = {
+      abort: new AbortController(),
+      suspect,
+      feeds: 0,
+      leave: () => over(conn, new ConnectionError("no session within 15 s")),
+    };
     dialing = conn;
     unset(dial);
-    after(dialWithin, giveUp);
-    connect(conn, alternatives.shift() ?? url, suspect || dying).catch((err: unknown) =>
-      run(() => over(conn, err as Error)),
-    );
+    after(dialWithin, conn.leave);
+    connect(conn, alternatives.shift() ?? url, suspect || dying).catch((err: Error) => run(() => over(conn, err)));
   }
 
   async function connect(conn: Conn, url: string, hurry: boolean): Promise<void> {
     const { signal } = conn.abort;
     const token = (conn.token = await tokens.get());
     if (signal.aborted) return;
+    const changed = () =>
+      run(() => {
+        const { end, welcome } = conn.link ?? {};
+        if (end) over(conn, errorOf(end, "session"), end.retryAfter);
+        else if (welcome) welcomed(conn, welcome);
+      });
     const link = await k.open({ url, token, hurry, rtt, signal }, {
-      welcome: (w) => run(() => welcomed(conn, w)),
+      welcome: changed,
+      closed: changed,
       goAway: (g) => run(() => goAway(conn, g)),
-      closed: (end) => run(() => ended(conn, end)),
     });
     if (signal.aborted) return link.close(0, "");
     conn.link = link;
     conns.set(link, conn);
-    // They may have come before the promise's turn.
-    if (link.end) run(() => ended(conn, link.end!));
-    else if (link.welcome) run(() => welcomed(conn, link.welcome!));
-    else if (!current) k.moved();
+    if (!current) k.moved();
+    changed(); // before the promise's turn, it may be
   }
 
   function welcomed(conn: Conn, w: Welcome): void {
-    if (conn !== dialing || !conn.link) return;
+    if (conn !== dialing) return;
     const old = current;
     current = conn;
     dialing = reason = undefined;
-    ever = true;
+    state = "connected";
     dying = false;
     alternatives = [];
     conn.since = time;
-    unset(dial, giveUp, doubt, dead, refresh, stale, report);
-    if (!hidden) after(pingEvery, pingAgain);
-    refreshes++;
-    const renew = tokens.accepted(w.tokenExpires);
-    if (renew) after(renew, refresh);
+    unset(dial, conn.leave, doubt, dead, suspend);
+    after(pingEvery, pingAgain);
+    after(tokens.accepted(w.tokenExpires), refresh);
     k.moved();
     if (old) {
       old.leaving = true;
@@ -221,56 +215,34 @@ export function keep(k: Keeping, url: string, tokens: Tokens, backoff: { readonl
     if (conn.asked) goAway(conn, conn.asked);
   }
 
-  function ended(conn: Conn, end: End): void {
-    over(conn, errorOf(end, "session"), end);
-  }
-
-  // over takes the end of an attempt or a session. end: what the relay, or the link, said.
-  function over(conn: Conn, err: Error, end?: End): void {
+  // over takes the end of an attempt or a session, and decides what next. retryAfter: the relay's word, in ms.
+  function over(conn: Conn, err: Error, retryAfter = 0): void {
     close(conn);
-    if (conn === dialing) {
+    const code = err instanceof MeridianError ? err.code : 0;
+    const refused = retryOf(code) === "token";
+    const lost = conn === current;
+    if (lost) {
+      if (time - conn.since! >= stableAfter) failures = 0;
+      if (refused) tokens.expire();
+      current = undefined;
+      state = "reconnecting";
+      unset(pingAgain, doubt, dead, refresh);
+      after(suspendAfter, suspend);
+      k.moved();
+    } else if (conn === dialing) {
       dialing = undefined;
-      unset(giveUp);
-      if (!conn.suspect || !current) failed(err, end);
-    } else if (conn === current) lost(conn, err, end);
-  }
-
-  function lost(conn: Conn, err: Error, end: End | undefined): void {
-    if (time - conn.since! >= stableAfter) failures = 0;
-    current = undefined;
-    if (end && retryOf(end.code) === "token") {
-      tokens.expire();
-      end = undefined; // no refusal of what comes next
-    }
-    unset(pingAgain, doubt, dead, refresh, stale);
-    downSince = time;
-    after(suspendAfter, report);
-    k.moved();
-    if (!dialing) return failed(err, end);
+      if (conn.suspect && current) return;
+    } else return;
     reason = err;
-    report();
-  }
-
-  // failed takes a failed attempt or a lost session, and decides what next.
-  function failed(err: Error, end: End | undefined): void {
-    reason = err;
-    const retry = end && retryOf(end.code);
-    if (
-      retry === "token" ? !tokens.reject()
-      : end ? !current && isFinal(end.code)
-      : err === tokens.denied || err instanceof BadRequestError // there is no carrier
-    ) {
-      return k.fail(err);
-    }
-    let wait = 0;
-    if (retry !== "token") {
-      wait = fullJitter(backoff.least, backoff.most, ++failures, k.random());
+    if (!dialing) {
+      if (refused && !lost ? !tokens.reject() : !current && isFinal(code)) return k.fail(err);
+      notBefore = time + retryAfter;
       // The browser may be wrong about being offline: seldom is not never.
-      if (k.isOffline()) wait = backoff.most;
-      wait = Math.max(wait, end?.retryAfter ?? 0);
-      notBefore = time + (end?.retryAfter ?? 0);
+      const wait = refused && !lost ? 0
+        : k.isOffline() ? backoff.most
+        : fullJitter(backoff.least, backoff.most, ++failures, k.random());
+      after(Math.max(wait, retryAfter), dial);
     }
-    after(wait, dial);
     if (!current) report();
   }
 
@@ -278,9 +250,13 @@ export function keep(k: Keeping, url: string, tokens: Tokens, backoff: { readonl
   function goAway(conn: Conn, g: Parameters<LinkEvents["goAway"]>[0]): void {
     conn.asked = g;
     if (conn !== current) return; // Welcome is on its way, or a successor stands
-    alternatives = usable(url, g.alternatives);
+    // No edge can send the client to one without TLS.
+    alternatives = g.alternatives
+      .map((a) => splitURL(a)[0])
+      .filter((origin) => origin.split(":")[0] === url.split(":")[0])
+      .slice(0, alternativesMost);
     if (dialing) dialing.suspect = false;
-    else after(0, dial);
+    else dial();
   }
 
   // ping asks whether the session in use still lives.
@@ -290,7 +266,7 @@ export function keep(k: Keeping, url: string, tokens: Tokens, backoff: { readonl
     // A path that is known to be slow gets longer than is good for the rest.
     after(Math.max(doubtLeast, Math.min(4 * rtt, doubtMost), 2 * rtt), doubt);
     after(Math.max(deadAfter, 3 * rtt), dead);
-    if (!hidden) after(pingEvery, pingAgain);
+    after(pingEvery, pingAgain);
     conn.link!.ping().then(
       (ms) => run(() => {
         if (conn !== current) return;
@@ -310,51 +286,33 @@ export function keep(k: Keeping, url: string, tokens: Tokens, backoff: { readonl
   // refresh replaces the token in use before it ends.
   function refresh(): void {
     const conn = current!;
-    const n = ++refreshes;
-    after(refreshWithin, stale);
-    const done = (err: Error | undefined, ms: number): void =>
+    after(refreshWithin, refresh);
+    const done = (decide: () => void) =>
       run(() => {
         // A successor presents the newest token.
-        if (n === refreshes && conn === current && !conn.link!.end) refreshed(err, ms);
+        if (conn === current && !conn.link!.end) decide();
       });
-    tokens
-      .fetch()
-      .then((token) => conn.link!.refresh(token))
-      .then((ms) => done(undefined, ms), (err: Error) => done(err, 0));
-  }
-
-  function refreshed(err: Error | undefined, ms = 0): void {
-    refreshes++;
-    unset(stale);
-    let renew: number | undefined;
-    if (!err) {
-      refreshFails = 0;
-      renew = tokens.accepted(ms);
-    } else {
-      const refused = err instanceof MeridianError && retryOf(err.code) === "token";
-      if (refused && (err === tokens.denied || !tokens.reject())) return k.fail(err);
-      renew = fullJitter(1_000, 30_000, ++refreshFails, k.random());
-    }
-    if (renew !== undefined) after(renew, refresh);
-  }
-
-  // report tells the state while no session stands, or that one does.
-  function report(): void {
-    k.state(
-      current ? "connected"
-      : time - downSince >= suspendAfter ? "suspended"
-      : ever ? "reconnecting"
-      : "connecting",
-      reason,
+    tokens.fetch().then((token) => conn.link!.refresh(token)).then(
+      (ms) => done(() => {
+        refreshFails = 0;
+        after(tokens.accepted(ms), refresh);
+      }),
+      (err: Error) => done(() => {
+        if (err instanceof MeridianError && retryOf(err.code) === "token" && !tokens.reject()) k.fail(err);
+        else after(fullJitter(1_000, 30_000, ++refreshFails, k.random()), refresh);
+      }),
     );
+  }
+
+  function report(): void {
+    k.state(state, reason);
   }
 
   // cancel gives the attempt under way up.
   function cancel(): void {
-    const conn = dialing!;
+    const conn = dialing;
     dialing = undefined;
-    unset(giveUp);
-    close(conn);
+    if (conn) close(conn);
   }
 
   // close closes what there is of conn.
@@ -368,8 +326,8 @@ export function keep(k: Keeping, url: string, tokens: Tokens, backoff: { readonl
 
   // drop closes everything and plans nothing.
   function drop(): void {
-    if (dialing) cancel();
-    for (const conn of [...conns.values()]) close(conn);
+    cancel();
+    for (const conn of conns.values()) close(conn);
     current = undefined;
     dues.clear();
   }
@@ -381,14 +339,8 @@ export function keep(k: Keeping, url: string, tokens: Tokens, backoff: { readonl
     get link() {
       return (current ?? dialing)?.link;
     },
-    start() {
-      run(() => begin());
-    },
-    stop() {
-      stopped = true;
-      drop();
-      clearTimeout(timer);
-    },
+    start: () => run(begin),
+    stop: () => run(drop),
     join(link) {
       const conn = conns.get(link);
       if (conn) conn.feeds++;
@@ -400,27 +352,26 @@ export function keep(k: Keeping, url: string, tokens: Tokens, backoff: { readonl
     page(event) {
       run(() => {
         if (event === "pagehide") {
-          if (!away) {
-            away = true;
-            reason = new ConnectionError("the page was left");
-            drop();
-            k.moved();
-            report();
-          }
+          away = true;
+          if (current) state = "reconnecting";
+          reason = new ConnectionError("the page was left");
+          drop();
+          k.moved();
+          report();
         } else if (away) {
           if (event === "pageshow") {
             away = false;
             begin();
           }
-        } else if (event === "visibilitychange" && (hidden = k.isHidden())) {
-          unset(pingAgain, doubt, dead); // timers come late now, and pongs
+        } else if (event === "visibilitychange" && k.isHidden()) {
+          unset(doubt, dead); // a pong comes late now
         } else if (event === "offline") {
           if (current) ping();
           else if (dues.has(dial)) after(backoff.most, dial);
         } else {
           if (event === "online") {
             k.forget();
-            if (dialing) cancel(); // it began on the network that is gone
+            cancel(); // it began on the network that is gone
           }
           look();
         }
@@ -433,19 +384,4 @@ export function keep(k: Keeping, url: string, tokens: Tokens, backoff: { readonl
 // session's own faults are not: done, protocol, too_large, cancelled.
 function isFinal(code: number): boolean {
   return ![0, 10, 13, 61].includes(code) && retryOf(code) === "final";
-}
-
-// usable returns those alternatives that lead where the client may go: no edge can send it to one
-// without TLS.
-function usable(base: string, alternatives: readonly string[]): string[] {
-  const list: string[] = [];
-  for (const a of alternatives) {
-    try {
-      const u = new URL(a);
-      if (u.host && !u.username && !u.password && u.protocol === new URL(base).protocol) list.push(u.origin);
-    } catch {
-      // not a URL
-    }
-  }
-  return list.slice(0, alternativesMost);
 }

@@ -114,13 +114,18 @@ export function bad(name: string, value: unknown, remedy: string): never {
 }
 
 function originOf(name: string, url: string | URL): string {
-  let href = "";
-  try {
-    ({ href } = new URL(url));
-  } catch {
-    // said below
-  }
-  const [origin] = /^https?:\/\/[^/?#@]+(?=\/$)/.exec(href) ?? [];
+  const [origin, rest] = splitURL(url);
   // What may be a secret is not told.
-  return origin ?? bad(name, String(url).replace(/[?#][^]*|[^]*@/g, "…"), "https://HOST:PORT and no more, or http:// for WebSocket without TLS; a token goes into getToken");
+  if (!origin || rest) bad(name, String(url).replace(/[?#][^]*|[^]*@/g, "…"), "https://HOST:PORT and no more, or http:// for WebSocket without TLS; a token goes into getToken");
+  return origin;
+}
+
+/** Scheme, host and port of an http(s) URL without a user, and what comes after the slash behind; of anything else, "". */
+export function splitURL(url: string | URL): [origin: string, rest: string] {
+  try {
+    const [, origin = "", rest = ""] = /^(https?:\/\/[^/?#@]+)\/([^]*)$/.exec(new URL(url).href) ?? [];
+    return [origin, rest];
+  } catch {
+    return ["", ""];
+  }
 }

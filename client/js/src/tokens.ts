@@ -10,17 +10,15 @@ export type GetToken = () => string | Promise<string>;
 
 /** Keeps the token in use. What it says never has a token in it. */
 export interface Tokens {
-  /** What get and fetch reject with once getToken has thrown an UnauthorizedError: there will be none. */
-  readonly denied: UnauthorizedError | undefined;
   /** The token to present now; rejects as fetch does. */
   get(): Promise<string>;
-  /** Asks getToken, once for all who ask meanwhile. Unless it rejects with `denied`, another attempt is worth it. */
+  /** Asks getToken, once for all who ask meanwhile. */
   fetch(): Promise<string>;
   /** Waits no longer for getToken. */
   stop(err: Error): void;
-  /** The relay took the token, for so many ms (0: for ever). Returns the ms until it should be replaced; undefined: never. */
-  accepted(ms: number): number | undefined;
-  /** The relay refused the token. Returns whether another may do better. */
+  /** The relay took the token, for so many ms (0: for ever). Returns the ms until it should be replaced, which may be Infinity. */
+  accepted(ms: number): number;
+  /** The relay refused the token, or getToken threw an UnauthorizedError. Returns whether another may do better. */
   reject(): boolean;
   /** A session ended because its token did. A newer one may have been fetched. */
   expire(): void;
@@ -30,57 +28,49 @@ export interface Tokens {
 export function keepToken(token: string, getToken: GetToken | undefined): Tokens {
   // With getToken, a token that is empty is to be fetched.
   let since = now(); // of life
-  let life = 0; // ms until it should be replaced; 0: for ever
+  let life = Infinity; // ms until it should be replaced
   let proven = false; // the relay took it before
   let refused = 0; // in a row, of tokens fresh from getToken
-  let denied: UnauthorizedError | undefined;
   let fetching: Promise<string> | undefined;
   let giveUp: ((err: Error) => void) | undefined;
 
   async function ask(): Promise<string> {
     let timer;
-    let t: unknown;
     try {
-      t = await Promise.race([
-        (async () => getToken!())(),
-        new Promise((_, reject) => {
-          giveUp = reject;
-          timer = setTimeout(() => reject(new Error("no answer within 10 s")), answerWithin);
-        }),
-      ]);
-      if (typeof t !== "string") throw new TypeError(`it returned ${t === null ? t : typeof t}; return a string`);
-      if (!t || t.length > longest) throw new RangeError(`it returned ${t.length} characters; return a JWT of 1 to ${longest}`);
-    } catch (err) {
-      const e = err as Partial<Error> | undefined;
-      const what = `getToken: ${e?.message ?? String(err)}`;
+      const t: unknown = await new Promise((resolve, reject) => {
+        giveUp = reject;
+        timer = setTimeout(reject, answerWithin, new Error("no answer within 10 s"));
+        (async () => getToken!())().then(resolve, reject);
+      });
+      if (typeof t !== "string" || !t || t.length > longest) {
+        throw new Error(`it returned ${typeof t === "string" ? t.length + " characters" : t && typeof t}; return a string of 1 to ${longest}`);
+      }
+      life = Infinity;
+      proven = false;
+      return (token = t);
+    } catch (cause) {
+      const { name, message = String(cause) } = Object(cause) as Partial<Error>;
       // By name: it may come from another copy of this module.
-      throw e?.name === "UnauthorizedError" ? (denied = new UnauthorizedError(what, { cause: err })) : new MeridianError(what, { cause: err });
+      const denied = name === "UnauthorizedError";
+      if (denied) refused = 2;
+      throw new (denied ? UnauthorizedError : MeridianError)("getToken: " + message, { cause });
     } finally {
       clearTimeout(timer);
       fetching = undefined;
     }
-    life = 0;
-    proven = false;
-    return (token = t);
   }
 
   const fetch = () => (fetching ??= ask());
 
   function reject(): boolean {
-    if (!getToken) return false;
-    token = "";
+    token = getToken ? "" : token;
     if (!proven) refused++;
     proven = false;
-    return refused < 2;
+    return !!getToken && refused < 2;
   }
 
   return {
-    get denied() {
-      return denied;
-    },
-    async get() {
-      return !getToken || (token && (!life || elapsed(since, now()) < life)) ? token : fetch();
-    },
+    get: async () => (!getToken || (token && elapsed(since, now()) < life) ? token : fetch()),
     fetch,
     stop: (err) => giveUp?.(err),
     accepted(ms) {
@@ -88,12 +78,11 @@ export function keepToken(token: string, getToken: GetToken | undefined): Tokens
       proven = true;
       since = now();
       // A fifth of its life before the end, at most a minute.
-      life = ms - Math.min(ms / 5, 60_000);
-      return (getToken && life) || undefined;
+      return (life = (getToken && ms - Math.min(ms / 5, 60_000)) || Infinity);
     },
     reject,
     expire() {
-      if (getToken && proven) reject();
+      if (proven) reject();
     },
   };
 }
