@@ -3,7 +3,7 @@
 //   node bench/courier.ts
 //
 // Baseline: a promise and an answer for each publish, without order, resending or bounds.
-import { Courier } from "../src/courier.ts";
+import { startCourier } from "../src/courier.ts";
 import type { LinkLike, Publication } from "../src/link.ts";
 import type { Position } from "../src/position.ts";
 
@@ -34,7 +34,7 @@ class Echo {
 type Post = (channel: string) => Promise<Position>;
 
 function courier(): Post {
-  const co = new Courier({ limit: 1 << 23 });
+  const co = startCourier(1 << 23);
   co.use(new Echo() as unknown as LinkLike);
   return (channel) => co.post(channel, body);
 }

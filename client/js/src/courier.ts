@@ -2,8 +2,9 @@
 import { now } from "./clock.ts";
 import type { Moment } from "./clock.ts";
 import { BusyError } from "./errors.ts";
-import type { LinkLike } from "./link.ts";
-import { Letter, Outbox } from "./outbox.ts";
+import type { LinkLike, Publication } from "./link.ts";
+import { Letter, outbox } from "./outbox.ts";
+import type { Outbox } from "./outbox.ts";
 import { Pace } from "./pace.ts";
 import type { Position } from "./position.ts";
 
@@ -12,261 +13,166 @@ const turn = 64;
 /** What a letter costs beside its body, in bytes. */
 export const letterCost = 256;
 
-/**
- * Takes publishes, at most `limit` bytes of them unanswered, and sends them over one link after
- * another until each has its outcome. One pass a turn of the event loop moves what can move; a
- * timer runs only while a refusal asks for a wait and a link stands.
- */
-export class Courier {
-  /** Bytes of all letters, `letterCost` added for each. */
-  readonly #limit: number;
-  #link: LinkLike | undefined;
-  /** Of the last link; undefined before the first. */
-  #subject: { readonly name: string | undefined } | undefined;
-  /** The link said that it takes no more for now. */
-  #stalled = false;
-  /** Of the link; what it learned goes on with the next. */
-  readonly #pace = new Pace();
-
-  /** By channel; those of ids are only in #active. */
-  readonly #boxes = new Map<string, Outbox>();
-  /** Channels at which resting outboxes are dropped. */
-  #sweepAt = 64;
-  /** Those with letters. */
-  readonly #active = new Set<Outbox>();
-  /** Worth a turn, in turn. Invariant: these and #later are in #active. */
-  readonly #queue = new Set<Outbox>();
-  /** Worth a turn when the time comes that they name. */
-  readonly #later = new Set<Outbox>();
-
-  #pending = 0;
-  #bytes = 0;
-  #closed: unknown;
-  #waiting: (() => void)[] = [];
-
-  /** The present, once asked for until the next pass ends. */
-  #moment: Moment | undefined;
-  #scheduled = false;
-  #timer: ReturnType<typeof setTimeout> | undefined;
-  /** When the timer runs, on the steady clock; 0: never. */
-  #wakeAt = 0;
-
-  constructor(options: { readonly limit: number }) {
-    this.#limit = options.limit;
-  }
-
+/** Takes publishes, and sees to it that each gets its outcome. */
+export interface Courier {
   /** Publishes without an outcome. */
-  get pending(): number {
-    return this.#pending;
-  }
-
+  readonly pending: number;
   /**
    * Makes link, whose Welcome has come, the one to send on; undefined: none stands. subject: who
    * it speaks for. Producers are bound to the subject: under another one, the home would apply
    * again what it did before.
    */
-  use(link: LinkLike | undefined, subject?: string): void {
-    if (link === this.#link) return;
-    if (this.#link) this.#link.onRoom = undefined;
-    this.#link = link;
-    this.#stalled = false;
-    this.#pace.flight = 0;
-    let renamed = false;
-    if (link) {
-      renamed = !!this.#subject && this.#subject.name !== subject;
-      this.#subject = { name: subject };
-      if (renamed) this.#sweep((o) => o.idle);
-    }
-    for (const o of this.#active) {
-      o.spent ||= renamed;
-      o.lost();
-      this.#ready(o);
-    }
-    this.#schedule();
-  }
-
+  use(link: LinkLike | undefined, subject?: string): void;
   /**
    * Publishes body, an encoded message that it keeps, and resolves with its position once the
    * channel's home has acknowledged it. Publishes to one channel stand in the order of the calls.
    * producer: of an id; undefined: the channel's own.
    *
    * Rejects with BusyError at once where it has no room; with the relay's refusal; with the
-   * reason of signal or of `shut`. Where the message may stand nevertheless, UnknownOutcomeError.
+   * reason of signal or of `abandon`. Where the message may stand nevertheless, UnknownOutcomeError.
    */
-  post(channel: string, body: Uint8Array, producer?: Uint8Array, signal?: AbortSignal): Promise<Position> {
-    return new Promise((resolve, reject) => {
-      if (this.#closed) return reject(this.#closed);
-      if (signal?.aborted) return reject(signal.reason);
-      const cost = body.length + letterCost;
-      if (this.#pending && this.#bytes + cost > this.#limit) return reject(this.#full(channel));
-      const give = () => {
-        o.cancel(l, signal!.reason);
-        this.#schedule();
-      };
-      const l = new Letter(body, (at, error) => {
-        signal?.removeEventListener("abort", give);
-        if (at) resolve(at);
-        else reject(error);
-      });
-      signal?.addEventListener("abort", give);
-      const o = this.#box(channel, producer);
-      o.push(l, this.#now());
-      this.#active.add(o);
-      this.#pending++;
-      this.#bytes += cost;
-      this.#ready(o);
-    });
-  }
+  post(channel: string, body: Uint8Array, producer?: Uint8Array, signal?: AbortSignal): Promise<Position>;
+  /** Ends what is left with error, or UnknownOutcomeError, and refuses all that follows. */
+  abandon(error: unknown): void;
+  /** Resolves when every publish has its outcome. One call at a time. */
+  drained(): Promise<void>;
+}
 
-  #full(channel: string): Error {
-    return new BusyError(
-      `publish to ${channel}: ${this.#bytes} bytes of publishes wait for their answers, of at most ${this.#limit}: await some before you publish more, or raise "unanswered"`,
-    );
-  }
+/**
+ * Makes a courier of at most `limit` bytes unanswered, `letterCost` added for each publish. It
+ * sends over one link after another. One pass a turn of the event loop moves what can move; a
+ * timer runs only while a refusal asks for a wait and a link stands.
+ */
+export function startCourier(limit: number): Courier {
+  const pace = new Pace(); // of the link; what it learned goes on with the next
+  const boxes = new Map<string, Outbox>(); // by channel; those of ids are only in active
+  const active = new Set<Outbox>(); // those with letters, in turn
+  let sweepAt = 64; // channels at which resting outboxes are dropped
+  let current: LinkLike | undefined; // its onRoom is set while it takes no more
+  let subject: string | undefined; // of the last link
+  let pending = 0;
+  let bytes = 0;
+  let closed: unknown;
+  let drained: (() => void) | undefined;
+  let moment: Moment | undefined; // the present, until the pass that asking for it brings
+  let timer: ReturnType<typeof setTimeout> | undefined;
 
-  /** Refuses further publishes with error. */
-  shut(error: unknown): void {
-    this.#closed ??= error;
-  }
-
-  /** Ends what is left with error, or UnknownOutcomeError. */
-  abandon(error: unknown): void {
-    this.shut(error);
-    for (const o of this.#active) o.abandon(error);
-    this.#schedule();
-  }
-
-  /** Resolves when every publish has its outcome. */
-  drained(): Promise<void> {
-    return new Promise((resolve) => {
-      if (this.#pending) this.#waiting.push(resolve);
-      else resolve();
-    });
-  }
-
-  #now(): Moment {
-    return (this.#moment ??= now());
-  }
-
-  #box(channel: string, producer: Uint8Array | undefined): Outbox {
-    let o = producer ? undefined : this.#boxes.get(channel);
-    if (!o) {
-      o = new Outbox(channel, draw, producer, this.#now(), this.#ended);
-      if (!producer) {
-        if (this.#boxes.size >= this.#sweepAt) {
-          this.#sweep((o) => o.rested(this.#now()));
-          this.#sweepAt = Math.max(64, 2 * this.#boxes.size);
-        }
-        this.#boxes.set(channel, o);
-      }
+  /** The present; a pass follows. */
+  function present(): Moment {
+    if (!moment) {
+      moment = now();
+      queueMicrotask(pass);
     }
+    return moment;
+  }
+
+  function open(channel: string, producer: Uint8Array | undefined): Outbox {
+    const at = present();
+    const o = outbox(channel, draw, producer, at, (l) => {
+      bytes -= l.body.length + letterCost;
+      if (o.idle()) active.delete(o);
+      if (!--pending) drained?.();
+    });
+    if (producer) return o;
+    if (boxes.size >= sweepAt) {
+      for (const [channel, o] of boxes) if (o.rested(at)) boxes.delete(channel);
+      sweepAt = 2 * boxes.size + 64;
+    }
+    boxes.set(channel, o);
     return o;
   }
 
-  /** Drops outboxes that nothing is lost with. */
-  #sweep(useless: (o: Outbox) => boolean): void {
-    for (const [channel, o] of this.#boxes) if (useless(o)) this.#boxes.delete(channel);
-  }
-
-  readonly #ended = (l: Letter, o: Outbox): void => {
-    this.#bytes -= l.body.length + letterCost;
-    if (o.idle) for (const set of [this.#active, this.#queue, this.#later]) set.delete(o);
-    if (!--this.#pending) {
-      for (const resolve of this.#waiting.splice(0)) resolve();
-    }
-  };
-
-  /** Queues o for a turn. */
-  #ready(o: Outbox): void {
-    if (!o.idle) {
-      this.#later.delete(o);
-      this.#queue.add(o);
-    }
-    this.#schedule();
-  }
-
-  #schedule(): void {
-    if (this.#scheduled) return;
-    this.#scheduled = true;
-    queueMicrotask(() => this.#pass());
-  }
-
-  #pass(): void {
-    const at = this.#now();
-    const link = this.#link;
-    const live = link && !link.end;
-    for (const o of this.#later) if (o.wakeAt() <= at.steady) this.#ready(o);
-    this.#scheduled = false;
-    if (live) this.#send(link, at);
-    this.#moment = undefined;
-    let wake = 0;
-    if (live) {
-      for (const o of this.#later) wake = Math.min(wake || Infinity, o.wakeAt());
-      const { until } = this.#pace;
-      if (this.#queue.size && until > at.steady) wake = Math.min(wake || Infinity, until);
-    }
-    this.#wake(wake, at.steady);
-  }
-
-  /** The link may be handed one more. */
-  #open(at: Moment): boolean {
-    return !this.#stalled && this.#pace.open(at.steady);
-  }
-
-  /** Asks for a pass at a time on the steady clock; 0: for none. */
-  #wake(at: number, steady: number): void {
-    if (at === this.#wakeAt) return;
-    this.#wakeAt = at;
-    clearTimeout(this.#timer);
-    if (!at) return;
-    this.#timer = setTimeout(() => {
-      this.#wakeAt = 0;
-      this.#schedule();
-    }, Math.ceil(at - steady));
-  }
-
-  /** Gives every queued outbox its turns. */
-  #send(link: LinkLike, at: Moment): void {
-    const queue = this.#queue;
-    for (const o of queue) {
-      let sent = 0;
-      for (let l: Letter | undefined; sent < turn && this.#open(at) && (l = o.next(at)); sent++) {
-        if (this.#hand(link, o, l, at)) continue;
-        o.unsent(l);
-        this.#stall(link);
+  /** Gives every outbox its turns, and sees when time alone makes another pass worth while. */
+  function pass(): void {
+    const at = moment!;
+    const link = current;
+    let wake = Infinity; // on the steady clock
+    moment = undefined;
+    clearTimeout(timer);
+    if (!link || link.end) return;
+    const room = () => !link.onRoom && pace.open(at.steady);
+    const hand = (p: Publication, l: Letter, o: Outbox) => {
+      const taken = link.publish(p, (position, end) => {
+        const at = present();
+        const random = Math.random();
+        if (link === current) pace.answered(end, at.steady, random);
+        o.answer(l, p, position, end, at, random);
+      });
+      if (taken) pace.flight++;
+      else {
+        link.onRoom = () => {
+          link.onRoom = undefined;
+          present();
+        };
+      }
+      return taken;
+    };
+    for (const o of active) {
+      if (!room()) {
+        wake = pace.until;
         break;
       }
-      const open = this.#open(at);
-      if (!open && !sent) return;
-      queue.delete(o);
-      if (!open || sent === turn) queue.add(o); // behind the others: it had its share
-      else if (o.wakeAt() > at.steady) this.#later.add(o);
+      let sent = 0;
+      while (sent < turn && room() && o.next(at, hand)) sent++;
+      if (sent) {
+        active.delete(o);
+        active.add(o); // behind the others: it had its share
+      } else wake = Math.min(wake, o.wakeAt());
     }
+    if (wake > at.steady && wake < Infinity) timer = setTimeout(present, Math.ceil(wake - at.steady));
   }
 
-  /** Sends nothing until the link has room. */
-  #stall(link: LinkLike): void {
-    this.#stalled = true;
-    link.onRoom = () => {
-      if (link !== this.#link) return;
-      this.#stalled = false;
-      this.#schedule();
-    };
-  }
-
-  /** Gives l to the link, false if it takes no more for now. */
-  #hand(link: LinkLike, o: Outbox, l: Letter, at: Moment): boolean {
-    const attempt = l.attempt;
-    const taken = link.publish(o.publication(l, at), (position, end) => {
-      const now = this.#now();
-      const random = Math.random();
-      if (link === this.#link) this.#pace.answered(end, now.steady, random);
-      o.answer(l, attempt, position, end, now, random);
-      this.#ready(o);
-    });
-    if (taken) this.#pace.flight++;
-    return taken;
-  }
+  return {
+    get pending() {
+      return pending;
+    },
+    use(link, name) {
+      if (link === current) return;
+      if (current) current.onRoom = undefined;
+      current = link;
+      pace.flight = 0;
+      const renamed = !!link && name !== subject;
+      if (link) subject = name;
+      for (const o of new Set([...boxes.values(), ...active])) o.lost(renamed);
+      present();
+    },
+    post: (channel, body, producer, signal) =>
+      new Promise((resolve, reject) => {
+        if (closed) throw closed;
+        signal?.throwIfAborted();
+        const cost = body.length + letterCost;
+        if (pending && bytes + cost > limit) {
+          throw new BusyError(
+            `publish to ${channel}: ${bytes} bytes of publishes wait for their answers, of at most ${limit}: await some before you publish more, or raise "unanswered"`,
+          );
+        }
+        const give = () => {
+          o.cancel(l, signal!.reason);
+          present();
+        };
+        const l = new Letter(body, (at, error) => {
+          signal?.removeEventListener("abort", give);
+          if (at) resolve(at);
+          else reject(error);
+        });
+        signal?.addEventListener("abort", give);
+        const o = (!producer && boxes.get(channel)) || open(channel, producer);
+        o.push(l, present());
+        active.add(o);
+        pending++;
+        bytes += cost;
+      }),
+    abandon(error) {
+      closed ??= error;
+      for (const o of active) o.abandon(error);
+      present();
+    },
+    drained: () =>
+      new Promise((resolve) => {
+        drained = resolve;
+        if (!pending) resolve();
+      }),
+  };
 }
 
 function draw(): Uint8Array {

@@ -1,6 +1,5 @@
 // How fast one link publishes, when the relay says that it is too fast.
 import { retryDelay } from "./backoff.ts";
-import { Code } from "./codes.ts";
 import type { End } from "./session.ts";
 
 /** Messages in flight of a link that was refused for its rate, at least. */
@@ -24,21 +23,21 @@ export class Pace {
   flight = 0;
   /** Nothing is sent before. */
   until = 0;
-  /** Messages in flight at most; 0: no bound. */
-  #window = 0;
+  /** Messages in flight at most. */
+  #window = Infinity;
 
   /** Whether one more may be sent. */
   open(steady: number): boolean {
-    return steady >= this.until && (!this.#window || this.flight < this.#window);
+    return steady >= this.until && this.flight < this.#window;
   }
 
   /** Takes the answer to one that was in flight; end undefined: it stands. random is in [0, 1). */
   answered(end: End | undefined, steady: number, random: number): void {
     const flight = this.flight--;
     if (!end) {
-      if (this.#window && (this.#window += 1 / growth) > most) this.#window = 0;
-    } else if (end.code === Code.publish_rate || end.code === Code.byte_rate) {
-      // Once for all that were in flight together.
+      if ((this.#window += 1 / growth) > most) this.#window = Infinity;
+    } else if (end.code === 51 || end.code === 52) {
+      // publish_rate, byte_rate: once for all that were in flight together.
       if (steady >= this.until) this.#window = Math.max(least, Math.min(flight / 2, first));
       this.until = Math.max(this.until, steady + retryDelay(end, 1, random));
     }

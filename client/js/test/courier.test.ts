@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import test, { mock } from "node:test";
 import { Code } from "../src/codes.ts";
-import { Courier, letterCost } from "../src/courier.ts";
+import { letterCost, startCourier } from "../src/courier.ts";
+import type { Courier } from "../src/courier.ts";
 import { BusyError, ClosedError, ForbiddenError, UnknownOutcomeError } from "../src/errors.ts";
 import type { LinkLike, Publication } from "../src/link.ts";
 import { restAfter } from "../src/outbox.ts";
@@ -60,7 +61,7 @@ function outcome<T>(p: Promise<T>): { at?: T; error?: unknown; settled: boolean 
 }
 
 function started(limit = 1 << 20): { co: Courier; h: Held } {
-  const co = new Courier({ limit });
+  const co = startCourier(limit);
   const h = new Held();
   co.use(h.link, "alice");
   return { co, h };
@@ -448,21 +449,20 @@ test("no timer but for a wait that a refusal asks for", async () => {
   assert.equal(timers(), none);
 });
 
-test("closing: shut refuses, drained waits, abandon ends the rest", async () => {
+test("closing: drained waits, abandon ends the rest and refuses what follows", async () => {
   const { co, h } = started();
   const error = new ClosedError("relay.close() was called");
   const sent = outcome(co.post("demo:x", body));
   await settle();
   h.room = 0;
   const unsent = outcome(co.post("demo:x", body));
-  co.shut(error);
-  const refused = outcome(co.post("demo:x", body));
   const drained = outcome(co.drained());
   await settle();
-  assert.equal(refused.error, error);
   assert.ok(!sent.settled && !unsent.settled && !drained.settled);
   co.abandon(error);
+  const refused = outcome(co.post("demo:x", body));
   await settle();
+  assert.equal(refused.error, error);
   assert.ok(sent.error instanceof UnknownOutcomeError);
   assert.equal(sent.error.cause, error);
   assert.equal(unsent.error, error);
@@ -474,7 +474,6 @@ test("closing: shut refuses, drained waits, abandon ends the rest", async () => 
   const other = started();
   const got = outcome(other.co.post("demo:x", body));
   await settle();
-  other.co.shut(error);
   const all = outcome(other.co.drained());
   other.h.ok(0);
   await settle();
@@ -485,7 +484,7 @@ test("closing: shut refuses, drained waits, abandon ends the rest", async () => 
 });
 
 test("posted before a link stands, it goes when one does", async () => {
-  const co = new Courier({ limit: 1 << 20 });
+  const co = startCourier(1 << 20);
   const got = outcome(co.post("demo:x", body));
   await settle();
   const h = new Held();

@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import test from "node:test";
 import type { TestContext } from "node:test";
 import { Code } from "../src/codes.ts";
-import { Courier } from "../src/courier.ts";
+import { startCourier } from "../src/courier.ts";
 import { UnknownOutcomeError } from "../src/errors.ts";
 import type { LinkLike, Publication } from "../src/link.ts";
 import { before } from "../src/position.ts";
@@ -105,7 +105,7 @@ class Storm {
   readonly rng: () => number;
   /** No new epochs or subjects, no long pauses, no final refusals: all must succeed. */
   readonly calm: boolean;
-  readonly co = new Courier({ limit: 1 << 30 });
+  readonly co = startCourier(1 << 30);
   readonly homes = new Map(["demo:a", "demo:b", "demo:c"].map((c) => [c, new Home()]));
   readonly posts: Post[] = [];
   way: Way | undefined;

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 import { Code } from "../src/codes.ts";
-import { Courier } from "../src/courier.ts";
+import { startCourier } from "../src/courier.ts";
+import type { Courier } from "../src/courier.ts";
 import type { LinkLike, Publication } from "../src/link.ts";
 import { Pace } from "../src/pace.ts";
 import type { Position } from "../src/position.ts";
@@ -98,7 +99,7 @@ test("many channels over a limit", async (t) => {
       return true;
     },
   };
-  const co = new Courier({ limit: 64 << 20 });
+  const co = startCourier(64 << 20);
   co.use(link as unknown as LinkLike);
   let done = 0;
   for (let i = 0; i < perSecond * seconds; i++) void co.post(`demo:${i % channels}`, new Uint8Array(0)).then(() => done++);
@@ -135,7 +136,7 @@ class Held {
 
 /** A courier whose link was refused once, and answered once: its window is 64 1/16, which 65 pass. */
 async function slowed(time: { advance(ms: number): Promise<void> }): Promise<{ co: Courier; h: Held }> {
-  const co = new Courier({ limit: 64 << 20 });
+  const co = startCourier(64 << 20);
   const h = new Held();
   co.use(h.link);
   void co.post("demo:first", new Uint8Array(0));
@@ -175,7 +176,7 @@ test("the window is the link's: answers of the one before make no room", async (
 test("paused, it waits by one timer, and only while there is something to send", async () => {
   const timers = () => process.getActiveResourcesInfo().filter((r) => r === "Timeout").length;
   const none = timers();
-  const co = new Courier({ limit: 64 << 20 });
+  const co = startCourier(64 << 20);
   const h = new Held();
   co.use(h.link);
   const give = new AbortController();
