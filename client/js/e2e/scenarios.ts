@@ -9,6 +9,8 @@ import type { Report } from "./plan.ts";
 
 
 export interface Scenario {
+  /** What publishes may be refused with. Absent: none is. */
+  readonly refusals?: RegExp;
   readonly options?: (carrier: Carrier) => Partial<SceneOptions>;
   /** Between the first messages and the last; a function returned is called with the final report. */
   play(scene: Scene, carrier: Carrier): Promise<((report: Report) => void) | void>;
@@ -21,6 +23,7 @@ export async function perform(s: Scenario, house: House, carrier: Carrier): Prom
     await scene.play();
     const judge = await s.play(scene, carrier);
     const report = await scene.finish();
+    for (const [text, why] of report.refusals) assert.match(why, s.refusals ?? /^$/, `${text} was refused`);
     judge?.(report);
   } catch (err) {
     throw await scene.explain(err);
@@ -64,7 +67,14 @@ export const anywhere: Record<string, Scenario> = {
 
   "the edge crashes and starts again": {
     async play(scene) {
+      // What the home has acknowledged is still on its way back, and is lost.
+      await scene.stage.delay(300);
+      await sleep(600);
+      await scene.stage.cut("both");
       await scene.stage.kill();
+      await scene.stage.reset();
+      await scene.stage.delay(0);
+      await scene.stage.cut("none");
       await sleep(500);
       await scene.stage.restart();
       await scene.goesOn();
@@ -95,6 +105,7 @@ export const anywhere: Record<string, Scenario> = {
   },
 
   "the home dies": {
+    refusals: /^UnknownOutcomeError: /, // of what was on its way to it
     async play(scene) {
       await scene.rest();
       await scene.settled();
