@@ -43,12 +43,13 @@ export interface Channel {
   history(options?: HistoryOptions): AsyncIterable<Message>;
 }
 
-const grammar = /^[a-z][a-z0-9-]{0,31}:[^\p{Cc}\p{Cs}]+$/u;
+const grammar = /^[a-z][a-z0-9-]{0,31}:([^\p{Cc}\p{Cs}]+)$/u;
 
 /** Checks name, and makes a Channel of client; throws BadRequestError. */
 export function channelOf(client: Client, name: string): Channel {
-  if (typeof name !== "string" || !grammar.test(name) || utf8(name.slice(name.indexOf(":") + 1)).length > 192) {
-    bad("channel", name, "namespace:name; the namespace 1 to 32 of a to z, 0 to 9 and -, a letter first; the name 1 to 192 bytes of UTF-8 without control characters");
+  const [, rest] = (typeof name === "string" && grammar.exec(name)) || [];
+  if (!rest || utf8(rest).length > 192) {
+    bad("channel", name, "namespace:name; the namespace at most 32 of a-z, 0-9 and -, a letter first; the name at most 192 bytes without control characters");
   }
   return {
     name,

@@ -2,11 +2,10 @@
 // The client itself, and what of it the caller sees.
 import type { Channel } from "./channel.ts";
 import { channelOf } from "./channel.ts";
-import type { Conn } from "./conn.ts";
 import { startCourier } from "./courier.ts";
 import type { Courier } from "./courier.ts";
-import { Emitter } from "./emitter.ts";
-import { BadRequestError, ClosedError } from "./errors.ts";
+import { emitter } from "./emitter.ts";
+import { ClosedError } from "./errors.ts";
 import type { Host, Running } from "./feed.ts";
 import { keep } from "./keeper.ts";
 import { producerOf } from "./message.ts";
@@ -56,19 +55,21 @@ export function connect(url: string | URL, options: ConnectOptions = {}): Relay 
   const s = settings(url, options);
   const courier = startCourier(s.unanswered);
   const tokens = keepToken(s.token, s.getToken);
-  const events = new Emitter<{ state: StateChange }>();
+  const events = emitter<{ state: StateChange }>();
   const feeds = new Set<Running>();
   const winner = new Winner();
-  let inUse: Conn | undefined; // by the courier
   let ended = false;
   let refusal: Error | undefined; // what everything that begins rejects with
-  let naming: Promise<unknown> | undefined; // of ids whose producers are being made
+  let naming: Promise<unknown> | undefined; // until the producers of ids are made
   let closing: Promise<void> | undefined;
   let change: StateChange = { from: "idle", to: "idle" } as StateChange; // the rest is undefined
 
   const keeper = keep(
     {
-      open: (a, events) => openLink({ ...s, ...a, winner }, { token: a.token, agent: s.agent, lanes: s.lanes }, events),
+      open(attempt, events) {
+        const how = { ...s, ...attempt, winner };
+        return openLink(how, how, events);
+      },
       forget: () => winner.forget(),
       busy: () => feeds.size > 0 || courier.pending > 0,
       isHidden,
@@ -76,12 +77,10 @@ export function connect(url: string | URL, options: ConnectOptions = {}): Relay 
       random: Math.random,
       moved() {
         const conn = keeper.current;
-        if (conn !== inUse) {
-          inUse = conn;
-          client.payload = conn?.link!.welcome!.limits.payload || client.payload;
-          courier.use(conn?.link, conn && subjectOf(conn.token!));
-        }
-        for (const feed of [...feeds]) feed.linkChanged();
+        const link = conn?.link;
+        client.payload = link?.welcome!.limits.payload || client.payload;
+        courier.use(link, conn && subjectOf(conn.token!));
+        for (const feed of feeds) feed.linkChanged();
       },
       state: tell,
       fail: end,
@@ -99,7 +98,8 @@ export function connect(url: string | URL, options: ConnectOptions = {}): Relay 
     },
     producerOf(id) {
       const producer = nameOf(id);
-      naming = Promise.allSettled([naming, producer]).then(() => {}); // or it holds all before
+      const before = naming;
+      naming = producer.then(() => before, () => before);
       return producer;
     },
     link: () => keeper.link,
@@ -110,10 +110,9 @@ export function connect(url: string | URL, options: ConnectOptions = {}): Relay 
   };
 
   async function nameOf(id: string): Promise<Uint8Array> {
-    if (typeof id !== "string" || !id) bad("id", id, "text that is not empty");
-    const who = subjectOf(await tokens.get());
-    if (!who) throw new BadRequestError("an id is bound to its token's subject: it needs a token that is a JWT with sub");
-    return producerOf(who, id);
+    // Bound to the subject, so that none can take another's.
+    const who = id && typeof id === "string" && subjectOf(await tokens.get());
+    return producerOf(who || bad("id", id, "text that is not empty, and a token that is a JWT with sub"), id);
   }
 
   function tell(to: State, reason: Error | undefined): void {
@@ -133,7 +132,7 @@ export function connect(url: string | URL, options: ConnectOptions = {}): Relay 
     keeper.stop();
     tokens.stop(err);
     courier.abandon(err);
-    for (const feed of [...feeds]) feed.clientClosed(err);
+    for (const feed of feeds) feed.clientClosed(err);
     tell("closed", err);
   }
 
@@ -142,25 +141,21 @@ export function connect(url: string | URL, options: ConnectOptions = {}): Relay 
   }
 
   async function drain(timeout = 5_000): Promise<void> {
-    refusal = new ClosedError("the client was closed: make another with connect()");
-    let timer;
-    await Promise.race([
-      naming?.then(() => courier.drained()) ?? courier.drained(),
-      new Promise((resolve) => {
-        timer = setTimeout(resolve, timeout);
-      }),
-    ]);
+    const err = (refusal = new ClosedError("the client was closed: make another with connect()"));
+    // Its end lets nothing wait any longer.
+    const timer = setTimeout(end, timeout, err);
+    await naming;
+    await courier.drained();
     clearTimeout(timer);
-    end(refusal);
+    end(err);
   }
 
   // After the caller had its turn to listen.
   queueMicrotask(() => {
     if (s.signal?.aborted) aborted();
-    if (ended) return;
-    s.signal?.addEventListener("abort", aborted);
-    keeper.start();
+    if (!ended) keeper.start();
   });
+  s.signal?.addEventListener("abort", aborted);
 
   const close: Relay["close"] = (options) => (closing ??= drain(options?.timeout));
   return {
@@ -170,7 +165,7 @@ export function connect(url: string | URL, options: ConnectOptions = {}): Relay 
     get change() {
       return change;
     },
-    on: (name, fn) => events.on(name, fn),
+    on: events.on,
     channel: (name) => channelOf(client, name),
     close,
     [Symbol.asyncDispose]: () => close(), // the key is "undefined" where that is not known

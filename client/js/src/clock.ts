@@ -8,7 +8,7 @@ export function now(): Moment {
   return { wall: Date.now(), steady: performance.now() };
 }
 
-/** Milliseconds from a to b on the clock that says more, never below 0. */
-export function elapsed(a: Moment, b: Moment): number {
-  return Math.max(b.steady - a.steady, b.wall - a.wall, 0);
+/** Milliseconds from a to b on the clock that says more; never below 0, as the steady one never goes back. */
+export function elapsed(a: Moment, b: Moment = now()): number {
+  return Math.max(b.steady - a.steady, b.wall - a.wall);
 }

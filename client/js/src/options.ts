@@ -68,41 +68,39 @@ export interface Settings extends ConnectOptions {
 /** Of package.json. */
 export const version = "0.1.0";
 
+const known: readonly Carrier[] = ["webtransport", "websocket"];
+const where = "https://HOST:PORT and no more; http:// has only WebSocket; a token goes into getToken";
+
 /** Checks where and how to connect; throws BadRequestError. */
 export function settings(url: string | URL, o: ConnectOptions): Settings {
   const origin = originOf("relay URL", url);
-  const plain = !origin.startsWith("https:");
-  const { token, getToken, signal, agent = `meridian-js/${version}`, backoff } = o;
-  let carriers = o.carriers ?? ["webtransport", "websocket"];
-  if (!Array.isArray(carriers) || !carriers.length || carriers.some((k) => k !== "webtransport" && k !== "websocket")) {
-    bad("carriers", carriers, 'a list of "webtransport", "websocket" or both');
-  }
-  if (plain) {
-    carriers = carriers.filter((k) => k === "websocket");
-    if (!carriers.length) bad("relay URL", origin, "https://: without TLS there is only WebSocket");
-  }
+  const { token, getToken, signal, webSocketURL, backoff, carriers = known, agent = `meridian-js/${version}` } = o;
+  const check = (name: string, value: unknown, ok: unknown, remedy: string) => ok || bad(name, value, remedy);
+  check("carriers", carriers, Array.isArray(carriers) && carriers.every((k) => known.includes(k)) && carriers.length, 'a list of "webtransport", "websocket" or both');
+  const usable = carriers.filter((k) => k === "websocket" || origin.startsWith("https"));
+  check("relay URL", origin, usable.length, where);
   // A token's value is told to nobody.
-  if (token !== undefined && typeof token !== "string") bad("token", typeof token, "a string");
-  if (getToken !== undefined && (typeof getToken !== "function" || token !== undefined)) bad("getToken", typeof getToken, "a function, and no token beside it");
-  if (signal !== undefined && typeof signal?.addEventListener !== "function") bad("signal", signal, "an AbortSignal");
-  if (typeof agent !== "string" || utf8(agent).length > 128) bad("agent", agent, "a string of at most 128 bytes");
+  check("token", typeof token, token === undefined || typeof token === "string", "a string");
+  check("getToken", typeof getToken, getToken === undefined || (typeof getToken === "function" && token === undefined), "a function, and no token beside it");
+  check("signal", signal, signal === undefined || typeof signal?.addEventListener === "function", "an AbortSignal");
+  check("agent", agent, typeof agent === "string" && utf8(agent).length <= 128, "a string of at most 128 bytes");
   return {
     ...o,
     url: origin,
-    webSocketURL: o.webSocketURL === undefined ? "" : originOf("webSocketURL", o.webSocketURL),
+    webSocketURL: webSocketURL === undefined ? "" : originOf("webSocketURL", webSocketURL),
     token: token ?? "",
-    carriers,
+    carriers: usable,
     agent,
     window: count("window", o.window, 65_536, 1),
     unanswered: count("unanswered", o.unanswered, 8 << 20, 1),
-    lanes: o.lanes === undefined ? undefined : count("lanes", o.lanes, 0, 0, 65_535),
-    least: count("backoff.least", backoff?.least, 250, 0),
-    most: count("backoff.most", backoff?.most, 30_000, 0),
+    lanes: count("lanes", o.lanes, undefined, 0, 65_535),
+    least: count("backoff.least", backoff?.least, 250),
+    most: count("backoff.most", backoff?.most, 30_000),
   };
 }
 
 /** Checks a whole number of at least `least`, at most `most`; absent: other. Throws BadRequestError. */
-export function count(name: string, value: number | undefined, other: number, least: number, most: number = Number.MAX_SAFE_INTEGER): number {
+export function count<Other>(name: string, value: number | undefined, other: Other, least = 0, most: number = Number.MAX_SAFE_INTEGER): number | Other {
   if (value === undefined) return other;
   if (!Number.isInteger(value) || value < least || value > most) bad(name, value, `a whole number from ${least} to ${most}`);
   return value;
@@ -116,7 +114,7 @@ export function bad(name: string, value: unknown, remedy: string): never {
 function originOf(name: string, url: string | URL): string {
   const [origin, rest] = splitURL(url);
   // What may be a secret is not told.
-  if (!origin || rest) bad(name, String(url).replace(/[?#][^]*|[^]*@/g, "…"), "https://HOST:PORT and no more, or http:// for WebSocket without TLS; a token goes into getToken");
+  if (!origin || rest) bad(name, String(url).replace(/[?#][^]*|[^]*@/g, "…"), where);
   return origin;
 }
 

@@ -1,6 +1,6 @@
 // Reading a channel: messages for one loop, and events about them.
 
-import { Emitter } from "./emitter.ts";
+import { emitter } from "./emitter.ts";
 import { BadRequestError, ClosedError } from "./errors.ts";
 import { startFeed } from "./feed.ts";
 import type { Host } from "./feed.ts";
@@ -102,7 +102,7 @@ export function subscribe(host: Host, channel: string, options: SubscribeOptions
   const latest = mode === "latest";
   if (datagram && !latest) bad("datagram", datagram, 'mode "latest" with it, for datagrams get lost');
 
-  const events = new Emitter<SubscriptionEvents>();
+  const events = emitter<SubscriptionEvents>();
   const queue = new Queue();
   const waiting: Call[] = []; // the oldest first; only while the queue is empty
   let over = false;
@@ -174,7 +174,7 @@ export function subscribe(host: Host, channel: string, options: SubscribeOptions
     get dropped() {
       return dropped;
     },
-    on: (name, fn) => events.on(name, fn),
+    on: events.on,
     subscribed: () => standing,
     close() {
       while (queue.take());

@@ -70,7 +70,7 @@ export function keepToken(token: string, getToken: GetToken | undefined): Tokens
   }
 
   return {
-    get: async () => (!getToken || (token && elapsed(since, now()) < life) ? token : fetch()),
+    get: async () => (!getToken || (token && elapsed(since) < life) ? token : fetch()),
     fetch,
     stop: (err) => giveUp?.(err),
     accepted(ms) {
