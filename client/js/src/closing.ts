@@ -1,4 +1,4 @@
-// How a session ends, on any carrier: once, and told once.
+// How a session begins and ends, on any carrier: given up by a signal; once, and told once.
 import type { SessionHandler } from "./session.ts";
 
 export interface Closing {
@@ -28,19 +28,26 @@ export function closing(handler: SessionHandler, shut: (code: number, reason: st
   return c;
 }
 
-/** Shortens a reason to the 123 bytes of UTF-8 that a close carries. */
-export function clip(reason: string): string {
-  const bytes = new TextEncoder().encode(reason);
-  let n = 123;
-  if (bytes.length <= n) return reason;
-  while ((bytes[n]! & 0xc0) === 0x80) n--;
-  return new TextDecoder().decode(bytes.subarray(0, n));
+/** Resolves as `made` does; if it fails or the signal, not aborted so far, is faster, `shut` is called, whatever it throws. */
+export function unlessAborted<T>(signal: AbortSignal, made: Promise<T>, shut = () => {}): Promise<T> {
+  return new Promise<T>((resolve, reject) => {
+    signal.addEventListener("abort", () => reject(signal.reason));
+    made.then(resolve, reject);
+  }).catch((e) => {
+    quietly(shut);
+    throw e;
+  });
 }
 
-/** Does what a platform may refuse, or has done already. */
-export function quietly(fn: () => unknown): void {
+/** Shortens a reason to the 123 bytes of UTF-8 that a close carries. */
+export function clip(reason: string): string {
+  return reason.slice(0, new TextEncoder().encodeInto(reason, new Uint8Array(123)).read);
+}
+
+/** Does what a platform may refuse, now or later, or has done already. */
+export async function quietly(fn: () => unknown): Promise<void> {
   try {
-    fn();
+    await fn();
   } catch {
     // as well
   }

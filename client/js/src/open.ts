@@ -19,8 +19,8 @@ export interface OpenOptions {
   readonly url: string;
   /** Where WebSocket goes; absent: url. */
   readonly webSocketURL?: string | undefined;
-  /** In the order to try them; absent: WebTransport, then WebSocket. */
-  readonly carriers?: readonly Carrier[] | undefined;
+  /** In the order to try them, each once. */
+  readonly carriers: readonly Carrier[];
   readonly certHashes?: CertHashes | (() => CertHashes | Promise<CertHashes>) | undefined;
   /** Absent: the platform's, if it has one. */
   readonly WebSocket?: WebSocketConstructor | undefined;
@@ -54,44 +54,35 @@ export async function openLink(
   hello: { readonly token: string; readonly agent: string; readonly lanes?: number | undefined },
   events: LinkEvents,
 ): Promise<Link> {
-  const dials = await dialers(o);
+  const { WebSocket = globalThis.WebSocket, WebTransport = globalThis.WebTransport, certHashes, url } = o as {
+    WebSocket?: WebSocketConstructor;
+    WebTransport?: WebTransportConstructor;
+  } & Omit<OpenOptions, "WebSocket" | "WebTransport">;
+  const hashes = async () => ((typeof certHashes === "function" ? await certHashes() : certHashes) ?? []).map(hashBytes);
+  const dials: Record<Carrier, [string, Dial | undefined]> = {
+    websocket: [(o.webSocketURL || url).replace(/^http/i, "ws"), WebSocket && webSocketDial(WebSocket)],
+    webtransport: [url, /^https/i.test(url) && WebTransport ? webTransportDial(WebTransport, hashes) : undefined],
+  };
+  const carriers = o.carriers.filter((carrier) => dials[carrier][1]);
+  if (!carriers.length) {
+    throw new BadRequestError(`nothing here can connect to ${url}: hand in a WebSocket, as of the package ws, and allow it in carriers`);
+  }
   const [{ link, start }, session] = await race(
-    o.winner.order([...dials.keys()]),
-    o.hurry ? 0 : headStart(o.rtt ?? 0),
+    o.winner.order(carriers),
+    o.hurry ? 0 : headStart(o.rtt),
     o.signal,
     async (carrier, signal): Promise<[Starting, Session]> => {
       const starting = newLink(events);
-      const base = (carrier === "websocket" && o.webSocketURL) || o.url;
-      const url = new URL(sessionPath, carrier === "websocket" ? base.replace(/^http/i, "ws") : base).href;
-      return [starting, await dials.get(carrier)!(url, starting.handler, signal)];
+      const [base, dial] = dials[carrier];
+      return [starting, await dial!(new URL(sessionPath, base).href, starting.handler, signal)];
     },
     ([, session]) => session.close(61, "another carrier was faster"),
   ).catch((e) => {
-    throw e instanceof AggregateError ? new ConnectionError(`no connection to ${o.url}: ${e.message}`, { cause: e }) : e;
+    throw e instanceof AggregateError ? new ConnectionError(`no connection to ${url}: ${e.message}`, { cause: e }) : e;
   });
-  if (link.end) throw errorOf(link.end, "connect to " + o.url);
+  if (link.end) throw errorOf(link.end, "connect to " + url);
   o.winner.won(session.carrier);
-  const lanes = hello.lanes ?? defaultLanes(globalThis.navigator?.userAgent ?? "");
+  const lanes = hello.lanes ?? defaultLanes(globalThis.navigator?.userAgent);
   start(session, { ...hello, lanes: session.carrier === "websocket" ? 0 : lanes }, o.timeout ?? welcomeWithin, o.signal);
   return link;
-}
-
-/** The carriers that can be tried, in order, and how. */
-async function dialers(o: OpenOptions): Promise<Map<Carrier, Dial>> {
-  const { WebSocket = globalThis.WebSocket, WebTransport = globalThis.WebTransport } = o as {
-    WebSocket?: WebSocketConstructor;
-    WebTransport?: WebTransportConstructor;
-  };
-  const dials = new Map<Carrier, Dial>();
-  for (const k of o.carriers ?? ["webtransport", "websocket"]) {
-    if (k === "websocket" && WebSocket) dials.set(k, webSocketDial(WebSocket));
-    if (k === "webtransport" && WebTransport && /^https/i.test(o.url)) {
-      const hashes = typeof o.certHashes === "function" ? o.certHashes : () => o.certHashes as CertHashes | undefined;
-      dials.set(k, webTransportDial(WebTransport, async () => ((await hashes()) ?? []).map(hashBytes)));
-    }
-  }
-  if (!dials.size) {
-    throw new BadRequestError(`nothing here can connect to ${o.url}: hand in a WebSocket, as of the package ws, and allow "websocket" in carriers`);
-  }
-  return dials;
 }

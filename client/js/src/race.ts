@@ -1,82 +1,58 @@
 // Which carrier connects: they are tried in order, and the first that is ready wins.
 import { elapsed, now } from "./clock.ts";
 import type { Moment } from "./clock.ts";
+import { unlessAborted } from "./closing.ts";
 import type { Carrier } from "./session.ts";
 
 const leastHeadStart = 500; // ms
 const rememberFor = 600_000; // ms
 
 /** How long the first carrier goes alone, in ms: four round trips are enough to be connected, had nothing been lost. */
-export function headStart(rtt: number): number {
+export function headStart(rtt = 0): number {
   return Math.max(leastHeadStart, 4 * rtt);
 }
 
 /**
- * Tries carriers in order: the next one after `head` ms, or as soon as those before it have
- * failed; 0: all at once. The first that is ready wins; the others are given up, and `discard`ed
- * if they become ready after all. Rejects with the signal's reason, or an AggregateError.
+ * Tries the first carrier, and the others after `head` ms or as soon as one has failed; 0: all at
+ * once. The first that is ready wins; the others are given up, and `discard`ed if they become
+ * ready after all. Rejects with the signal's reason, or an AggregateError.
  */
-export function race<T>(
+export async function race<T>(
   carriers: readonly Carrier[],
   head: number,
   signal: AbortSignal,
   dial: (carrier: Carrier, signal: AbortSignal) => Promise<T>,
   discard: (loser: T) => void,
 ): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const giveUp = new AbortController();
-    const errors: Error[] = [];
-    let next = 0;
-    let running = 0;
-    let over = false;
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    const end = () => {
-      over = true;
-      clearTimeout(timer);
-      signal.removeEventListener("abort", aborted);
-      giveUp.abort(new Error("another carrier was faster, or nobody waits any more"));
-    };
-    const aborted = () => {
-      end();
-      reject(signal.reason);
-    };
-    const start = () => {
-      const carrier = carriers[next++]!;
-      running++;
-      // Inside a promise: constructors throw.
-      Promise.resolve()
-        .then(() => dial(carrier, giveUp.signal))
-        .then(
-          (t) => {
-            if (over) return discard(t);
-            end();
-            resolve(t);
-          },
-          (e) => {
-            if (over) return;
-            running--;
-            errors.push(new Error(`${carrier}: ${e instanceof Error ? e.message : e}`, { cause: e }));
-            advance();
-          },
-        );
-    };
-    const advance = () => {
-      while (next < carriers.length && (!running || head <= 0)) start();
-      if (!running) {
-        end();
-        reject(new AggregateError(errors, errors.map((e) => e.message).join("; ")));
-      }
-    };
-    if (signal.aborted) return aborted();
-    signal.addEventListener("abort", aborted);
-    if (head > 0) {
-      timer = setTimeout(() => {
-        head = 0;
-        advance();
-      }, head);
-    }
-    advance();
+  signal.throwIfAborted();
+  const giveUp = new AbortController();
+  let won: T;
+  let startOthers!: () => void;
+  let timer: ReturnType<typeof setTimeout>;
+  const othersStart = new Promise<void>((resolve) => {
+    startOthers = resolve;
+    timer = setTimeout(resolve, head);
   });
+  const dials = carriers.map(async (carrier, i) => {
+    try {
+      if (i && head) await othersStart;
+      giveUp.signal.throwIfAborted();
+      return await dial(carrier, giveUp.signal);
+    } catch (e) {
+      startOthers();
+      throw new Error(`${carrier}: ${(e as Error)?.message ?? e}`, { cause: e });
+    }
+  });
+  const first = Promise.any(dials).catch(({ errors }: AggregateError) => {
+    throw new AggregateError(errors, errors.map((e) => e.message).join("; "));
+  });
+  try {
+    return (won = await unlessAborted(signal, first));
+  } finally {
+    clearTimeout(timer!);
+    giveUp.abort();
+    for (const d of dials) d.then((t) => t === won || discard(t), () => {});
+  }
 }
 
 /** Remembers for ten minutes which carrier won, until the network changes. */
@@ -84,15 +60,19 @@ export class Winner {
   #carrier: Carrier | undefined;
   #at: Moment | undefined;
 
+  #first(): Carrier | undefined {
+    return this.#at && elapsed(this.#at, now()) < rememberFor ? this.#carrier : undefined;
+  }
+
   /** The carriers in the order to try them. */
   order(carriers: readonly Carrier[]): Carrier[] {
-    const first = this.#at && elapsed(this.#at, now()) < rememberFor ? this.#carrier : undefined;
+    const first = this.#first();
     return [...carriers].sort((a, b) => +(b === first) - +(a === first));
   }
 
   /** Notes that a carrier was the first to be ready; winning again does not make it last longer. */
   won(carrier: Carrier): void {
-    if (this.#carrier === carrier && this.#at && elapsed(this.#at, now()) < rememberFor) return;
+    if (this.#first() === carrier) return;
     this.#carrier = carrier;
     this.#at = now();
   }

@@ -66,8 +66,10 @@ interface Request {
   readonly cost: number;
   /** performance.now() */
   readonly since: number;
+  /** It is answered by Pong. */
   readonly ping?: boolean;
-  answer(at: Position | undefined, end: End | undefined, ms: number): void;
+  /** ms: until the new token expires. */
+  answer(at: Position | undefined, end: End | undefined, ms?: number): void;
 }
 
 interface Reader {
@@ -77,15 +79,8 @@ interface Reader {
   begun: boolean;
   /** Bytes that the relay may still send. */
   credit: number;
-  /** Bytes granted in this turn. */
-  granted: number;
-}
-
-/** A stream of the relay. */
-interface Incoming {
-  readonly frames: FrameReader;
-  /** Of the last frame. */
-  ref: number;
+  /** That its last frame came on. */
+  stream: number;
 }
 
 /** The end of a request, by this side's own judgement. */
@@ -103,16 +98,14 @@ export function newLink(events: LinkEvents): Starting {
   let last = 0; // ref
   const requests = new Map<number, Request>(); // the oldest first
   const readers = new Map<number, Reader>();
-  let calls = 0; // of requests, that are no publishes
   let unanswered = 0; // bytes
   let refused = false; // publish returned false: onRoom is due
   const written = new Writer();
   let flushing = false; // is due
-  const granted = new Set<number>(); // refs, in this turn
-  const streams = new Map<number, Incoming>();
-  let reading: Incoming; // whose frames are handled
-  let sweeper: ReturnType<typeof setTimeout> | undefined; // runs while publishes wait
-  let waited = () => {}; // ends the wait for Welcome
+  const granted = new Map<number, number>(); // bytes by ref, in this turn
+  const streams = new Map<number, FrameReader>();
+  let stream = 0; // whose frames are handled
+  let timer: ReturnType<typeof setTimeout> | undefined; // runs until Welcome, and while publishes wait
 
   // What was written in one turn leaves together.
 
@@ -121,12 +114,7 @@ export function newLink(events: LinkEvents): Starting {
   };
   const flush = () => {
     flushing = false;
-    for (const ref of granted) {
-      const r = readers.get(ref);
-      if (!r) continue;
-      appendCredit(written, ref, r.granted);
-      r.granted = 0;
-    }
+    for (const [ref, bytes] of granted) if (readers.has(ref)) appendCredit(written, ref, bytes);
     granted.clear();
     write();
   };
@@ -145,34 +133,34 @@ export function newLink(events: LinkEvents): Starting {
 
   const settle = (ref: number, r: Request) => {
     requests.delete(ref);
-    if (!r.cost) calls--;
     unanswered -= r.cost;
     room();
   };
 
   const sweep = () => {
-    sweeper = undefined;
+    timer = undefined;
     for (const [ref, r] of requests) {
       if (!r.cost) continue;
       if (performance.now() - r.since < giveUpAfter) {
-        sweeper = setTimeout(sweep, sweepEvery);
+        timer = setTimeout(sweep, sweepEvery);
         break;
       }
       settle(ref, r);
-      r.answer(undefined, endOf(Code.unknown, `no answer within ${giveUpAfter / 1000} s`), 0);
+      r.answer(undefined, endOf(Code.unknown, `no answer within ${giveUpAfter / 1000} s`));
     }
   };
 
   const call = (what: string, ping: boolean, append: (ref: number) => void) => {
     const answer = new Promise<number>((resolve, reject) => {
-      const no = link.end ?? (calls < mostCalls ? undefined : endOf(Code.busy, "too many at a time"));
+      const since = performance.now();
+      const waiting = [...requests.values()].filter((r) => !r.cost).length;
+      const no = link.end ?? (waiting < mostCalls ? undefined : endOf(Code.busy, "too many at a time"));
       if (no) return reject(errorOf(no, what));
-      calls++;
       requests.set(++last, {
         cost: 0,
-        since: performance.now(),
+        since,
         ping,
-        answer: (_, end, ms) => (end ? reject(errorOf(end, what)) : resolve(ms)),
+        answer: (_, end, ms) => (end ? reject(errorOf(end, what)) : resolve(ms ?? performance.now() - since)),
       });
       append(last);
       flushSoon();
@@ -181,62 +169,70 @@ export function newLink(events: LinkEvents): Starting {
     return answer;
   };
 
-  /** Ends everything, once; the carrier's session with the code and reason given. */
-  const finish = (end: End, code: number, reason: string) => {
+  /** Ends a subscription that has not ended. */
+  const drop = (ref: number, code: number, detail: string) => {
+    const r = readers.get(ref);
+    readers.delete(ref);
+    r?.sink.end(endOf(code, detail));
+  };
+
+  /** Ends everything, once; the carrier's session with the code given. */
+  const finish = (end: End, code = end.code) => {
     if (link.end) return;
     link.end = end;
-    waited();
-    clearTimeout(sweeper);
-    session?.close(code, reason);
+    clearTimeout(timer);
+    session?.close(code, end.detail);
     // Each on its own, so that one that throws takes nothing from the others.
     const unknown = endOf(Code.unknown, "no answer before the session ended: " + end.detail);
-    for (const r of requests.values()) queueMicrotask(() => r.answer(undefined, r.cost ? unknown : end, 0));
+    for (const r of requests.values()) queueMicrotask(() => r.answer(undefined, r.cost ? unknown : end));
     requests.clear();
     queueMicrotask(() => {
       if (session) events.closed(end); // else nobody was given the link
-      for (const [ref, r] of readers) queueMicrotask(() => readers.delete(ref) && r.sink.end(endOf(Code.link_lost, end.detail)));
+      for (const ref of readers.keys()) queueMicrotask(() => drop(ref, Code.link_lost, end.detail));
     });
   };
 
-  /** Runs what handles something of the relay; whatever it throws ends the session. */
-  const guard = (fn: () => void) => {
-    if (link.end) return;
-    link.heard = performance.now();
-    try {
-      fn();
-    } catch (e) {
-      const code = e instanceof ProtocolViolation ? e.code : Code.internal;
-      const detail = e instanceof Error ? e.message : String(e);
-      finish(endOf(code, detail), code, detail);
-    }
-  };
+  /** What handles something of the relay; whatever it throws ends the session. */
+  const guarded =
+    <Args extends unknown[]>(fn: (...args: Args) => void) =>
+    (...args: Args) => {
+      if (link.end) return;
+      link.heard = performance.now();
+      try {
+        fn(...args);
+      } catch (e) {
+        finish(endOf(e instanceof ProtocolViolation ? e.code : Code.internal, (e as Error).message));
+      }
+    };
 
   /** A frame for the subscription ref, or for one that was closed here; `begins`: it may be the first. */
   const reader = (ref: number, begins: boolean) => {
-    reading.ref = ref;
     // On a stream of its own, OK may overtake Welcome.
-    if ((!link.welcome && reading === streams.get(0)) || ref > last || requests.has(ref)) out("a frame for " + ref);
+    if ((!link.welcome && !stream) || ref > last || requests.has(ref)) out("a frame for " + ref);
     const r = link.end ? undefined : readers.get(ref);
-    if (r && !r.begun && !begins) out("what came before OK");
+    if (!r) return;
+    r.stream = stream;
+    if (!r.begun && !begins) out("what came before OK");
     return r;
   };
 
   /** An answer of OK, of End, or of Pong. */
-  const answer = (ref: number, at: Position | undefined, end: End | undefined, ms: number, pong: boolean) => {
+  const answer = (ref: number, at: Position | undefined, end: End | undefined, pong: boolean, ms?: number) => {
     const r = requests.get(ref);
     if (!r) return false;
     if (!r.ping === pong || (end && !end.code)) out("the answer to " + ref);
     settle(ref, r);
-    r.answer(at, end, pong ? performance.now() - r.since : ms);
+    r.answer(at, end, ms);
     return true;
   };
 
   const sink: FrameSink = {
     welcome(w) {
       if (link.end) return;
-      if (link.welcome || reading !== streams.get(0)) out("Welcome");
+      if (link.welcome || stream) out("Welcome");
       link.welcome = w;
-      waited();
+      clearTimeout(timer);
+      timer = undefined;
       events.welcome(w);
       room();
     },
@@ -245,7 +241,7 @@ export function newLink(events: LinkEvents): Starting {
       if (!link.end) events.goAway(g);
     },
     ok(ref, at, head, tokenExpires) {
-      if (answer(ref, at, undefined, tokenExpires, false)) return;
+      if (answer(ref, at, undefined, false, tokenExpires)) return;
       const r = reader(ref, true);
       if (!r) return;
       if (r.begun) out("a second OK");
@@ -253,8 +249,8 @@ export function newLink(events: LinkEvents): Starting {
       r.sink.ok(at, head);
     },
     end(ref, e) {
-      if (!ref) return finish(e.code ? e : { ...e, code: Code.link_lost }, Code.done, "");
-      if (answer(ref, undefined, e, 0, false)) return;
+      if (!ref) return finish(e.code ? e : { ...e, code: Code.link_lost }, Code.done);
+      if (answer(ref, undefined, e, false)) return;
       const r = reader(ref, !e.deadline);
       if (!r) return;
       if (!e.deadline) readers.delete(ref);
@@ -276,46 +272,38 @@ export function newLink(events: LinkEvents): Starting {
       reader(ref, false)?.sink.status(state);
     },
     pong(ref) {
-      answer(ref, undefined, undefined, 0, true) || reader(ref, true);
+      answer(ref, undefined, undefined, true) || reader(ref, true);
     },
   };
 
   const handler: SessionHandler = {
-    data(id, bytes) {
-      guard(() => {
-        let s = streams.get(id);
-        if (!s) {
-          // The end of a stream may be overtaken by the beginnings of others.
-          if (id && streams.size > 2 * lanes) out(`a stream beyond ${lanes}`);
-          streams.set(id, (s = { frames: new FrameReader(sink), ref: 0 }));
-        }
-        reading = s;
-        s.frames.push(bytes);
-      });
-    },
-    ended(id, reset) {
-      guard(() => {
-        const s = streams.get(id);
-        streams.delete(id);
-        if (reset === undefined) s?.frames.finish();
-        const end = endOf(reset || Code.link_lost, "the relay ended the stream");
-        if (!id) return finish(end, Code.cancelled, "");
-        const r = s && readers.get(s.ref);
-        if (!r) return; // its End came
-        readers.delete(s.ref);
-        r.sink.end(end);
-      });
-    },
-    datagram(bytes) {
-      guard(() => {
-        const d = decodeDatagram(bytes);
-        const r = d && readers.get(d.ref);
-        if (r?.begun) r.sink.message(d!.epoch, d!.seq, d!.body, true);
-      });
-    },
+    data: guarded((id, bytes) => {
+      let frames = streams.get(id);
+      if (!frames) {
+        // The end of a stream may be overtaken by the beginnings of others.
+        if (id && streams.size > 2 * lanes) out(`a stream beyond ${lanes}`);
+        streams.set(id, (frames = new FrameReader(sink)));
+      }
+      stream = id;
+      frames.push(bytes);
+    }),
+    ended: guarded((id, reset) => {
+      const frames = streams.get(id);
+      streams.delete(id);
+      if (reset === undefined) frames?.finish();
+      const code = reset || Code.link_lost;
+      const detail = "the relay ended the stream";
+      if (!id) return finish(endOf(code, detail), Code.cancelled);
+      for (const [ref, r] of readers) if (r.stream === id) drop(ref, code, detail);
+    }),
+    datagram: guarded((bytes) => {
+      const d = decodeDatagram(bytes);
+      const r = d && readers.get(d.ref);
+      if (r?.begun) r.sink.message(d!.epoch, d!.seq, d!.body, true);
+    }),
     drained: room,
     closed(code, reason) {
-      finish(endOf(code || Code.link_lost, reason || "the connection was lost"), 0, "");
+      finish(endOf(code || Code.link_lost, reason || "the connection was lost"));
     },
   };
 
@@ -342,7 +330,7 @@ export function newLink(events: LinkEvents): Starting {
       requests.set(++last, { cost, since: performance.now(), answer });
       appendPublish(written, last, p);
       flushSoon();
-      sweeper ??= setTimeout(sweep, sweepEvery);
+      timer ??= setTimeout(sweep, sweepEvery);
       return true;
     },
 
@@ -353,12 +341,12 @@ export function newLink(events: LinkEvents): Starting {
         free: r.datagram && link.carrier === "webtransport",
         begun: false,
         credit: r.credit || defaultCredit,
-        granted: 0,
+        stream: 0,
       };
       readers.set(ref, reader);
       if (link.end) {
-        const end = endOf(Code.link_lost, link.end.detail);
-        queueMicrotask(() => readers.delete(ref) && sink.end(end));
+        const { detail } = link.end;
+        queueMicrotask(() => drop(ref, Code.link_lost, detail));
       } else {
         appendSubscribe(written, ref, r);
         flushSoon();
@@ -366,8 +354,7 @@ export function newLink(events: LinkEvents): Starting {
       return {
         grant(bytes) {
           if (!readers.has(ref) || reader.free || bytes <= 0) return;
-          granted.add(ref);
-          reader.granted += bytes;
+          granted.set(ref, (granted.get(ref) ?? 0) + bytes);
           reader.credit += bytes;
           flushSoon();
         },
@@ -381,7 +368,7 @@ export function newLink(events: LinkEvents): Starting {
 
     refresh: (token) => call("the new token", false, (ref) => appendRefresh(written, ref, token)),
     ping: () => call("ping", true, (ref) => appendPing(written, ref)),
-    close: (code, reason) => finish(endOf(code, reason), code, reason),
+    close: (code, reason) => finish(endOf(code, reason)),
   };
 
   return {
@@ -392,14 +379,10 @@ export function newLink(events: LinkEvents): Starting {
       link.carrier = s.carrier;
       lanes = hello.lanes;
       link.heard = performance.now();
-      const giveUp = (detail: string) => finish(endOf(Code.hello_timeout, detail), Code.cancelled, detail);
+      const giveUp = (detail: string) => link.welcome || finish(endOf(Code.hello_timeout, detail), Code.cancelled);
       const aborted = () => giveUp("given up before Welcome");
-      const patience = setTimeout(giveUp, within, `no Welcome within ${within} ms`);
+      timer = setTimeout(giveUp, within, `no Welcome within ${within} ms`);
       signal.addEventListener("abort", aborted);
-      waited = () => {
-        clearTimeout(patience);
-        signal.removeEventListener("abort", aborted);
-      };
       appendHello(written, hello);
       flush();
       if (signal.aborted) aborted();

@@ -1,6 +1,6 @@
 // Sessions over WebSocket: one stream, which is the bytes of the binary messages; text messages
 // speak about its halves.
-import { closing } from "./closing.ts";
+import { closing, unlessAborted } from "./closing.ts";
 import { Code } from "./codes.ts";
 import type { Dial, Session, SessionHandler } from "./session.ts";
 
@@ -30,29 +30,21 @@ const closeWithin = 1000; // ms
 
 /** Returns a Dial that uses the constructor. */
 export function webSocketDial(WebSocket: WebSocketConstructor): Dial {
-  return (url, handler, signal) =>
-    new Promise((resolve, reject) => {
-      const ws = new WebSocket(url, subprotocol);
-      ws.binaryType = "arraybuffer";
-      const giveUp = () => {
-        reject(signal.reason);
-        ws.close();
-      };
-      const settle = () => signal.removeEventListener("abort", giveUp);
+  return async (url, handler, signal) => {
+    signal.throwIfAborted();
+    const ws = new WebSocket(url, subprotocol);
+    ws.binaryType = "arraybuffer";
+    const opened = new Promise<Session>((resolve, reject) => {
       ws.onopen = () => {
-        settle();
-        if (ws.protocol === subprotocol) return resolve(sessionOn(ws, handler));
-        ws.close();
-        reject(new Error(`the server speaks subprotocol "${ws.protocol}", not "${subprotocol}"`));
+        if (ws.protocol === subprotocol) resolve(sessionOn(ws, handler));
+        else reject(new Error(`the server speaks subprotocol "${ws.protocol}", not "${subprotocol}"`));
       };
       // Browsers do not say why, and Node does not always close after an error.
-      ws.onerror = ws.onclose = (e: { message?: string; reason?: string }) => {
-        settle();
+      ws.onerror = ws.onclose = (e: { message?: string; reason?: string }) =>
         reject(new Error(e.message || e.reason || "it did not open: no relay there, no trust in its certificate, or it refuses this origin"));
-      };
-      if (signal.aborted) giveUp();
-      else signal.addEventListener("abort", giveUp);
     });
+    return unlessAborted(signal, opened, () => ws.close());
+  };
 }
 
 function sessionOn(ws: WebSocketLike, handler: SessionHandler): Session {

@@ -1,6 +1,6 @@
 // Sessions over WebTransport: the first bidirectional stream carries the requests; every stream
 // that the relay opens is read as soon as it comes.
-import { closing, quietly } from "./closing.ts";
+import { closing, quietly, unlessAborted } from "./closing.ts";
 import type { Dial, Session, SessionHandler } from "./session.ts";
 
 /** What is needed of a WebTransport: the browser's. */
@@ -45,23 +45,12 @@ export function webTransportDial(
       url,
       hashes.length ? { serverCertificateHashes: hashes.map((value) => ({ algorithm: "sha-256", value })) } : {},
     );
-    const opened = transport.ready.then(() => transport.createBidirectionalStream());
     const ended = transport.closed.then((i) => {
       throw new Error(i?.reason || "it closed before it was ready");
     });
-    let giveUp!: () => void;
-    const given = new Promise<never>((_, reject) => {
-      giveUp = () => reject(signal.reason);
-      signal.addEventListener("abort", giveUp);
-    });
-    try {
-      return sessionOn(transport, await Promise.race([opened, ended, given]), handler);
-    } catch (e) {
-      quietly(() => transport.close());
-      throw e;
-    } finally {
-      signal.removeEventListener("abort", giveUp);
-    }
+    const opened = transport.ready.then(() => transport.createBidirectionalStream());
+    const stream = await unlessAborted(signal, Promise.race([opened, ended]), () => transport.close());
+    return sessionOn(transport, stream, handler);
   };
 }
 
@@ -95,13 +84,15 @@ function sessionOn(transport: WebTransportLike, stream: BidirectionalStream, han
   );
   read(stream.readable, 0);
   writer.closed.catch((e) => failed(0, e)); // stopped
-  each(transport.incomingUnidirectionalStreams, (readable) => void read(readable, ++streams)).catch(ignore);
-  each(transport.incomingBidirectionalStreams, (s) => {
-    s.readable.cancel().catch(ignore);
-    s.writable.abort().catch(ignore);
-  }).catch(ignore);
+  quietly(() => each(transport.incomingUnidirectionalStreams, (readable) => void read(readable, ++streams)));
+  quietly(() =>
+    each(transport.incomingBidirectionalStreams, ({ readable, writable }) => {
+      quietly(() => readable.cancel());
+      quietly(() => writable.abort());
+    }),
+  );
   quietly(() => (transport.datagrams.incomingHighWaterMark = datagramsWaiting));
-  each(transport.datagrams.readable, (bytes) => c.over || handler.datagram(bytes)).catch(ignore);
+  quietly(() => each(transport.datagrams.readable, (bytes) => c.over || handler.datagram(bytes)));
 
   return {
     carrier: "webtransport",
@@ -124,14 +115,8 @@ function sessionOn(transport: WebTransportLike, stream: BidirectionalStream, han
 /** Reads a stream to its end; rejects with what broke it. */
 async function each<T>(readable: ReadableStream<T>, take: (value: T) => unknown): Promise<void> {
   const reader = readable.getReader();
-  for (;;) {
-    const { done, value } = await reader.read();
-    if (done) return;
-    take(value);
-  }
+  for (let next; !(next = await reader.read()).done; ) take(next.value);
 }
-
-function ignore(): void {}
 
 /** A SHA-256 hash of a certificate as bytes, from them or from their hexadecimal digits; throws if it is not 32 bytes. */
 export function hashBytes(h: string | ArrayBuffer | ArrayBufferView): Uint8Array<ArrayBuffer> {
@@ -151,6 +136,6 @@ export function hashBytes(h: string | ArrayBuffer | ArrayBufferView): Uint8Array
  * more; Safari delivers no further stream after some thousands of a session. Those, and what
  * nobody has tried, get everything on the first stream.
  */
-export function defaultLanes(agent: string): number {
+export function defaultLanes(agent = ""): number {
   return /Chrom(e|ium)\/|Firefox\/(15[3-9]|1[6-9]\d|[2-9]\d\d)/.test(agent) ? 96 : 0;
 }

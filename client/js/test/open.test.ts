@@ -63,7 +63,7 @@ function opening(t: TestContext, o: Partial<OpenOptions> & { lanes?: number } = 
   const relays: FakeRelay[] = [];
   const urls: string[] = [];
   const WebSocket = fakeWebSocket((r, url) => (relays.push(r), void urls.push(url)));
-  const link = openLink({ url: "https://relay.example", WebSocket, WebTransport: silent, signal: abort.signal, winner, ...o }, { token: "secret", agent: "test", ...("lanes" in o ? { lanes: o.lanes } : {}) }, events);
+  const link = openLink({ url: "https://relay.example", WebSocket, WebTransport: silent, carriers: ["webtransport", "websocket"], signal: abort.signal, winner, ...o }, { token: "secret", agent: "test", ...("lanes" in o ? { lanes: o.lanes } : {}) }, events);
   link.then((l) => t.after(() => l.close(0, "")), () => {});
   return { link, log, abort, winner, relays, urls };
 }

@@ -53,7 +53,7 @@ async function link(t: TestContext, url: string, token: string, WebSocket?: WebS
     goAway: (g) => log.push("goAway " + g.reason),
     closed: (e) => (log.push(`closed ${e.code} ${e.detail}`), closed()),
   };
-  const l = await openLink({ url, winner: new Winner(), signal: new AbortController().signal, WebSocket }, { token, agent: "test" }, events);
+  const l = await openLink({ carriers: ["websocket"], url, winner: new Winner(), signal: new AbortController().signal, WebSocket }, { token, agent: "test" }, events);
   t.after(() => l.close(0, ""));
   return { link: l, log, welcomed, over };
 }
