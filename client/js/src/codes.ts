@@ -37,11 +37,18 @@ export const Code = {
   internal: 63,
 } as const;
 
-const names = new Map<number, string>(Object.entries(Code).map(([name, n]) => [n, name]));
+/** The names again, each at its number: so bundlers put numbers for `Code.busy`, and drop the table above. */
+const names = (
+  "done,,,,,,,,,,protocol,unsupported,bad_request,too_large,bad_channel,,,,,," +
+  "unauthorized,token_expired,forbidden,revoked,origin_refused,hello_timeout,,,,," +
+  "unknown_namespace,moved,unavailable,read_only,,,,,,,out_of_order,too_old,conflict,unknown,voided,,,,,," +
+  "busy,publish_rate,byte_rate,too_many_subscriptions,too_many_sessions,too_many_connections,slow_reader,request_rate,,," +
+  "going_away,cancelled,link_lost,internal"
+).split(",");
 
 /** The code's name; "code 998" for one that a newer relay has. */
 export function codeName(n: number): string {
-  return names.get(n) ?? "code " + n;
+  return names[n] || "code " + n;
 }
 
 /** When a request that ended so can be repeated: never with success, at once, after a wait, with a new token, on another session. */
@@ -52,8 +59,7 @@ export function retryOf(n: number): Retry {
   if (n === 20 || n === 21) return "token";
   if (n === 40 || n === 43) return "again";
   if (n === 31 || n === 60 || n === 62) return "elsewhere";
-  const later = n === 25 || n === 32 || n === 33 || (n >= 50 && n !== 53 && n !== 61);
-  return later || !names.has(n) ? "later" : "final";
+  return [0, 10, 11, 12, 13, 14, 22, 23, 24, 30, 41, 42, 44, 53, 61].includes(n) ? "final" : "later";
 }
 
 /** Bytes of the relay that end the session with `code`. Internal: what a caller sees is a ProtocolError. */

@@ -2,10 +2,12 @@
 
 import { ProtocolViolation } from "./codes.ts";
 import type { GapReason, Publication, SubscribeRequest, Welcome } from "./link.ts";
+import { zero } from "./position.ts";
 import type { Position } from "./position.ts";
 import type { End } from "./session.ts";
 import { Splitter } from "./splitter.ts";
-import { Cursor, MAX, Writer, malformed } from "./varint.ts";
+import { Cursor, exact, malformed, MAX, Writer } from "./varint.ts";
+import type { Value } from "./varint.ts";
 
 export { ProtocolViolation, Writer };
 
@@ -15,54 +17,32 @@ const reasons: readonly GapReason[] = ["trimmed", "compacted", "epoch"];
 /** Durations from the relay are bounded to a day: timers take no more than 2^31 ms. */
 const day = 86_400_000;
 
-function frame(w: Writer, type: number, ref: number, fill: (w: Writer) => void = () => {}): void {
+/** Writes a frame: its fields from 1 on; what is 0, false or empty is left out. */
+function frame(w: Writer, type: number, ref: number, ...values: Value[]): void {
   w.varint(type);
   w.varint(ref);
-  w.sized(fill);
+  w.sized(() => w.fields(values));
 }
 
 /** lanes: streams of their own that the client takes; 0: none. */
 export function appendHello(w: Writer, h: { token: string; lanes: number; agent: string }): void {
-  frame(w, 2, 0, () => {
-    w.data(4, h.token);
-    w.number(5, h.lanes);
-    w.data(6, h.agent);
-  });
+  frame(w, 2, 0, 0, 0, 0, h.token, h.lanes, h.agent);
 }
 
 export function appendPublish(w: Writer, ref: number, p: Publication): void {
-  frame(w, 4, ref, () => {
-    w.data(1, p.channel);
-    w.data(2, p.producer);
-    w.number(3, p.n);
-    w.number(4, p.age);
-    w.number(5, p.void);
-    w.data(7, p.body);
-  });
+  frame(w, 4, ref, p.channel, p.producer, p.n, p.age, p.void, 0, p.body);
 }
 
 export function appendSubscribe(w: Writer, ref: number, r: SubscribeRequest): void {
-  const { from } = r;
-  frame(w, 6, ref, () => {
-    w.data(1, r.channel);
-    w.number(2, starts.indexOf(from.kind));
-    if (from.kind === "after") {
-      w.number(3, from.position.epoch);
-      w.number(4, from.position.seq);
-    }
-    if (from.kind === "last") w.number(5, from.count);
-    if (from.kind === "since") w.number(6, from.ms);
-    w.number(7, r.latest);
-    w.number(8, r.limit);
-    w.number(9, r.barrier);
-    w.number(10, r.own);
-    w.number(11, r.datagram);
-    w.number(12, r.credit);
-  });
+  const { kind, position = zero, count = 0, ms = 0 } = r.from as { kind: string; position?: Position; count?: number; ms?: number };
+  frame(
+    w, 6, ref, r.channel, starts.indexOf(kind), position.epoch, position.seq, count, ms,
+    r.latest, r.limit, r.barrier, r.own, r.datagram, r.credit,
+  );
 }
 
 export function appendCredit(w: Writer, ref: number, bytes: number): void {
-  frame(w, 8, ref, () => w.number(1, bytes));
+  frame(w, 8, ref, bytes);
 }
 
 export function appendCancel(w: Writer, ref: number): void {
@@ -70,7 +50,7 @@ export function appendCancel(w: Writer, ref: number): void {
 }
 
 export function appendRefresh(w: Writer, ref: number, token: string): void {
-  frame(w, 12, ref, () => w.data(1, token));
+  frame(w, 12, ref, token);
 }
 
 export function appendPing(w: Writer, ref: number): void {
@@ -93,14 +73,35 @@ export interface FrameSink {
   goAway(g: { reason: number; deadline: number; alternatives: readonly string[] }): void;
 }
 
-/** Longest body of each frame that comes down, in bytes. Throws for those that only go up. */
-function longest(type: number): number | undefined {
-  if (type > 0 && type < 15 && type % 2 === 0) malformed(`stream: frame ${type} goes up`);
-  return bounds[type];
-}
-
-const bounds: Record<number, number> = {
-  0x20: 8192, 0x22: 256, 0x24: 8192, 0x26: 1053984, 0x28: 256, 0x2b: 64, 0x2c: 64, 0x2f: 8192,
+/** Of each frame that comes down: its longest body in bytes, and how it is given to the sink. */
+const frames: Record<number, readonly [longest: number, give: (sink: FrameSink, ref: number, c: Cursor) => void]> = {
+  0x20: [8192, (sink, _, c) => {
+    const [session, edge, region, [payload, unanswered, subscriptions, streams], , , tokenExpires] = fields(c, "tttw--d");
+    sink.welcome({ session, edge, region, limits: { payload, unanswered, subscriptions, streams }, tokenExpires });
+  }],
+  0x22: [256, (sink, ref, c) => {
+    const v = fields(c, "ppppd");
+    sink.ok(ref, position(v, 0), position(v, 2), v[4]);
+  }],
+  0x24: [8192, (sink, ref, c) => {
+    const v = fields(c, "cddthpp");
+    const [code, retryAfter, deadline, detail, [, alternatives], epoch, seq] = v;
+    sink.end(ref, { code, retryAfter, deadline, detail, alternatives, last: epoch || seq ? position(v, 5) : undefined });
+  }],
+  0x26: [1053984, (sink, ref, c) => sink.message(ref, c.name(), c.name(), message(c))],
+  0x28: [256, (sink, ref, c) => {
+    const v = fields(c, "ppppu");
+    sink.gap(ref, position(v, 0), position(v, 2), reasons[v[4] - 1] ?? "trimmed");
+  }],
+  0x2b: [64, (sink, ref, c) => {
+    const [state] = fields(c, "u");
+    if (state === 1 || state === 2) sink.status(ref, state === 1 ? "lost" : "restored");
+  }],
+  0x2c: [64, (sink, ref) => sink.pong(ref)],
+  0x2f: [8192, (sink, _, c) => {
+    const [reason, deadline, alternatives] = fields(c, "cdl");
+    sink.goAway({ reason, deadline, alternatives });
+  }],
 };
 
 /**
@@ -109,46 +110,26 @@ const bounds: Record<number, number> = {
  */
 export class FrameReader extends Splitter {
   constructor(sink: FrameSink) {
-    super(longest, (type, ref, body) => read(sink, type, ref, body));
+    super(
+      (type) => {
+        // The frames that only go up.
+        if (type > 0 && type < 15 && type % 2 === 0) malformed("frame " + type);
+        return frames[type]?.[0];
+      },
+      (type, ref, c) => {
+        // Welcome and GoAway are of the session, End may be, others are of a request.
+        if (type !== 0x24 && (type === 0x20 || type === 0x2f) === ref > 0) malformed("ref " + ref);
+        frames[type]![1](sink, ref, c);
+      },
+    );
   }
 }
 
-function read(sink: FrameSink, type: number, ref: number, c: Cursor): void {
-  const ofSession = type === 0x20 || type === 0x2f;
-  if (type !== 0x24 && ofSession === ref > 0) malformed(`ref ${ref} of frame ${type}`);
-  if (type === 0x26) {
-    const epoch = c.name();
-    const seq = c.name();
-    const from = c.at;
-    check(c);
-    sink.message(ref, epoch, seq, c.bytes.subarray(from, c.end));
-  } else if (type === 0x2c) {
-    sink.pong(ref);
-  } else if (type === 0x20) {
-    const [session, edge, region, [payload, unanswered, subscriptions, streams], , , tokenExpires] = fields(c, "tttw--d");
-    sink.welcome({ session, edge, region, limits: { payload, unanswered, subscriptions, streams }, tokenExpires });
-  } else if (type === 0x22) {
-    const v = fields(c, "ppppd");
-    sink.ok(ref, position(v), position(v, 2), v[4]);
-  } else if (type === 0x24) {
-    const v = fields(c, "cddthpp");
-    const [code, retryAfter, deadline, detail, [, alternatives], epoch, seq] = v;
-    sink.end(ref, { code, retryAfter, deadline, detail, alternatives, last: epoch || seq ? position(v, 5) : undefined });
-  } else if (type === 0x28) {
-    const v = fields(c, "ppppu");
-    sink.gap(ref, position(v), position(v, 2), reasons[v[4] - 1] ?? "trimmed");
-  } else if (type === 0x2b) {
-    const [state] = fields(c, "u");
-    if (state === 1 || state === 2) sink.status(ref, state === 1 ? "lost" : "restored");
-  } else {
-    const [reason, deadline, alternatives] = fields(c, "cdl");
-    sink.goAway({ reason, deadline, alternatives });
-  }
-}
-
-/** Reads a message's structure to its end. */
-function check(c: Cursor): void {
+/** Reads a message's structure to its end; its bytes. */
+function message(c: Cursor): Uint8Array {
+  const body = c.bytes.subarray(c.at, c.end);
   while (c.next()) if (c.tag === 26) for (const entry = c.inner(); entry.next(); );
+  return body;
 }
 
 /** The bodies in others: Limits of Welcome, Hint of End. */
@@ -172,8 +153,6 @@ function fields(c: Cursor, kinds: string, v: any[] = empty(kinds)): any[] {
       else v[i] = Math.min(c.value, kind === "d" ? day : kind === "m" ? MAX : Infinity);
     }
   }
-  // Of a field that stands twice, the last holds.
-  if (v.some((n, i) => kinds[i] === "p" && n > MAX)) malformed("position");
   return v;
 }
 
@@ -181,8 +160,9 @@ function empty(kinds: string): any[] {
   return Array.from(kinds, (kind) => (kind === "t" ? "" : kind === "l" ? [] : inner[kind] ? empty(inner[kind]) : 0));
 }
 
-function position(v: readonly number[], at = 0): Position {
-  return { epoch: v[at]!, seq: v[at + 1]! };
+/** Of a field that stands twice, the last holds, so that they are looked at when all are read. */
+function position(v: readonly number[], at: number): Position {
+  return { epoch: exact(v[at]!), seq: exact(v[at + 1]!) };
 }
 
 /** Reads a datagram; undefined: it does not parse, and is to be dropped. body is a view of it. */
@@ -191,12 +171,7 @@ export function decodeDatagram(
 ): { ref: number; epoch: number; seq: number; body: Uint8Array } | undefined {
   try {
     const c = new Cursor(bytes);
-    const ref = c.name();
-    const epoch = c.name();
-    const seq = c.name();
-    const body = bytes.subarray(c.at);
-    check(c);
-    return { ref, epoch, seq, body };
+    return { ref: c.name(), epoch: c.name(), seq: c.name(), body: message(c) };
   } catch {
     return undefined;
   }

@@ -17,23 +17,15 @@ const lastDate = 864e13;
 /** Headers of a message: frozen, and without a prototype, so that any name is harmless. */
 export type Headers = Readonly<Record<string, string>>;
 
-const noHeaders: Headers = Object.freeze(Object.create(null));
-
-interface Parts {
-  bytes: Uint8Array;
-  key: string | undefined;
-  headers: Headers;
-  contentType: string | undefined;
-  publisher: string | undefined;
-  time: number;
-}
+/** The fields of a message by tag: the last of each holds. Of text and payload, views; of headers, all by their names. */
+type Fields = Record<number, any>;
 
 /** One message of a channel. Its parts are read when they are asked for. */
 export class Message {
   readonly channel: string;
   readonly position: Position;
   readonly #body: Uint8Array;
-  #parts: Parts | undefined;
+  #fields: Fields | undefined;
 
   /** body is an encoded message that nobody changes any more. */
   constructor(channel: string, position: Position, body: Uint8Array) {
@@ -44,36 +36,36 @@ export class Message {
 
   /** The payload: a view that shares its buffer with other messages. Copy what is kept for long, and do not change it. */
   get bytes(): Uint8Array {
-    return this.#read().bytes;
+    return (this.#read()[10] ??= this.#body.subarray(0, 0));
   }
 
   /** Undefined: none. */
   get key(): string | undefined {
-    return this.#read().key;
+    return decode(this.#read()[18]) || undefined;
   }
 
   get headers(): Headers {
-    return this.#read().headers;
+    return Object.freeze((this.#read()[26] ??= Object.create(null)));
   }
 
   /** A media type; undefined: not said. */
   get contentType(): string | undefined {
-    return this.#read().contentType;
+    return decode(this.#read()[34]) || undefined;
   }
 
   /** Whom the publisher's token speaks for; undefined: not said. */
   get publisher(): string | undefined {
-    return this.#read().publisher;
+    return decode(this.#read()[114]) || undefined;
   }
 
   /** When the relay ordered it, in whole milliseconds of the relay's clock. Never decreases along a channel. */
   get time(): Date {
-    return new Date(Math.min(this.#read().time, lastDate));
+    return new Date(Math.min(this.#read()[120] ?? 0, lastDate));
   }
 
   /** The payload as text. What is not UTF-8 becomes U+FFFD. */
   text(): string {
-    return decoder.decode(this.bytes);
+    return decode(this.bytes);
   }
 
   /** The payload as JSON. Throws MeridianError, with the SyntaxError as its cause, if it is none. */
@@ -86,46 +78,26 @@ export class Message {
     }
   }
 
-  #read(): Parts {
-    return (this.#parts ??= read(this.#body));
+  #read(): Fields {
+    return (this.#fields ??= read(new Cursor(this.#body)));
   }
 }
 
-function read(body: Uint8Array): Parts {
-  const c = new Cursor(body);
-  let bytes = body.subarray(0, 0);
-  let key, contentType, publisher;
-  let time = 0;
-  let headers: Record<string, string> | undefined;
+/** The fields of a message, or of one header in it, which has none itself. */
+function read(c: Cursor, header = false): Fields {
+  const v: Fields = {};
   while (c.next()) {
-    if (c.tag === 10) bytes = c.view();
-    if (c.tag === 18) key = loose(c);
-    if (c.tag === 26) {
-      let name = "";
-      let value = "";
-      for (const entry = c.inner(); entry.next(); ) {
-        if (entry.tag === 10) name = loose(entry);
-        if (entry.tag === 18) value = loose(entry);
-      }
-      headers ??= Object.create(null) as Record<string, string>;
-      headers[name] = value;
-    }
-    if (c.tag === 34) contentType = loose(c);
-    if (c.tag === 114) publisher = loose(c);
-    if (c.tag === 120) time = c.value;
+    if (c.tag === 26 && !header) {
+      const entry = read(c.inner(), true);
+      (v[26] ??= Object.create(null))[decode(entry[10])] = decode(entry[18]);
+    } else v[c.tag] = c.tag % 8 ? c.view() : c.value;
   }
-  return {
-    bytes,
-    key: key || undefined,
-    headers: headers ? Object.freeze(headers) : noHeaders,
-    contentType: contentType || undefined,
-    publisher: publisher || undefined,
-    time,
-  };
+  return v;
 }
 
-function loose(c: Cursor): string {
-  return decoder.decode(c.view());
+/** Text of a message; empty where there is none. */
+function decode(bytes: Uint8Array | undefined): string {
+  return decoder.decode(bytes);
 }
 
 /** What `publish` takes: exactly one of text, json and bytes. */
@@ -142,81 +114,73 @@ export type Outgoing = ({ text: string } | { json: unknown } | { bytes: ArrayBuf
 
 /** Encodes a message, copying its payload. payload: the relay's limit in bytes; 0: not said. Throws BadRequestError and TooLargeError. */
 export function encodeMessage(m: Outgoing, payload: number): Uint8Array {
-  const w = new Writer();
-  const most = Math.min(payload || maxPayload, maxPayload);
-  bounded(w, 1, payloadOf(m), "payload", most);
-  bounded(w, 2, text("key", m.key ?? ""), "key", maxKey);
+  const bytes = payloadOf(m);
+  const w = new Writer(bytes.length + 64);
+  const key = text("key", m.key ?? "");
+  within("payload", bytes.length, Math.min(payload || maxPayload, maxPayload));
+  within("key", key.length, maxKey);
+  w.fields([bytes, key]);
   const before = w.length;
   const headers = m.headers ?? {};
   // Of a Map or a list, Object.entries would be something else.
   if (typeof headers !== "object" || Symbol.iterator in headers) throw new BadRequestError("headers: give a plain object of strings");
-  const entries = Object.entries(headers).map(([name, value]) => ({
-    name: text("header name", name),
-    value: text("header " + name, value),
+  const entries = Object.entries(headers).map(([header, v]) => {
+    const name = text("header name", header);
+    const value = text("header " + header, v);
     // In the order of its bytes, as every SDK: the relay compares what comes under one id.
-    order: String.fromCharCode(...utf8(name.slice(0, maxOther))),
-  }));
-  for (const e of entries.sort((a, b) => (a.order < b.order ? -1 : 1))) {
+    return { name, value, order: String.fromCharCode(...name.subarray(0, maxOther)) };
+  });
+  for (const { name, value } of entries.sort((a, b) => (a.order < b.order ? -1 : 1))) {
     w.varint(26);
     w.sized(() => {
-      w.always(1, e.name);
-      w.always(2, e.value);
+      w.field(1, name);
+      w.field(2, value);
     });
   }
-  w.data(4, text("contentType", m.contentType ?? ""));
-  if (m.id !== undefined && !text("id", m.id)) throw new BadRequestError("id is empty: leave it out, or give one");
+  const contentType = text("contentType", m.contentType ?? "");
+  if (contentType.length) w.field(4, contentType);
+  if (m.id !== undefined && !text("id", m.id).length) throw new BadRequestError("id is empty: leave it out, or give one");
   within("headers and content type", w.length - before, maxOther);
   return w.take();
-}
-
-/** Writes a field whose value has at most so many bytes. */
-function bounded(w: Writer, n: number, v: Uint8Array | string, what: string, most: number): void {
-  within(what, typeof v === "string" && v.length * 3 > most ? utf8(v).length : v.length, most);
-  w.data(n, v);
 }
 
 function within(what: string, size: number, most: number): void {
   if (size > most) throw new TooLargeError(`${what} of ${size} bytes: at most ${most}`);
 }
 
-function payloadOf(m: Outgoing): Uint8Array | string {
-  const given = m && typeof m === "object" ? ["text", "json", "bytes"].filter((k) => k in m) : [];
-  if (given.length !== 1) throw new BadRequestError(`message with ${given.join(" and ") || "no payload"}: give one of text, json and bytes`);
-  if ("text" in m) return text("text", m.text);
+function payloadOf(m: any): Uint8Array {
+  const given = ["text", "json", "bytes"].filter((kind) => kind in Object(m));
+  const [kind] = given;
+  if (!kind || given[1]) throw new BadRequestError(`message with ${given.join(" and ") || "no payload"}: give one of text, json and bytes`);
+  if (kind === "text") return text(kind, m.text);
   try {
-    if ("json" in m) {
+    if (kind === "json") {
       const json = JSON.stringify(m.json);
-      if (json !== undefined) return json;
+      if (json !== undefined) return utf8(json);
       throw new TypeError("it has no JSON");
     }
-    const b = m.bytes;
-    return ArrayBuffer.isView(b) ? new Uint8Array(b.buffer, b.byteOffset, b.byteLength) : bytesOf(b);
+    // DataView takes buffers only, of other realms and shared ones too.
+    const { buffer, byteOffset, byteLength } = ArrayBuffer.isView(m.bytes) ? m.bytes : new DataView(m.bytes);
+    return new Uint8Array(buffer, byteOffset, byteLength);
   } catch (e) {
-    throw new BadRequestError(`${given[0]}: ${e instanceof Error ? e.message : e}`, { cause: e });
+    const why = kind === "bytes" ? "give a Uint8Array or an ArrayBuffer" : e instanceof Error ? e.message : e;
+    throw new BadRequestError(`${kind}: ${why}`, { cause: e });
   }
 }
 
-function bytesOf(b: ArrayBuffer): Uint8Array {
-  if (!/ArrayBuffer\]$/.test(Object.prototype.toString.call(b))) throw new TypeError("give a Uint8Array or an ArrayBuffer");
-  return new Uint8Array(b);
-}
-
-/** Text that has a UTF-8: a lone surrogate has none, and would be changed silently. */
-function text(what: string, s: string): string {
-  if (typeof s !== "string") throw new BadRequestError(`${what} is no string: give text`);
-  if (/\p{Cs}/u.test(s)) throw new BadRequestError(`${what} has a lone surrogate, which UTF-8 cannot hold: remove it, or send bytes`);
-  return s;
+/** The UTF-8 of a text: a lone surrogate has none, and would be changed silently. */
+function text(what: string, s: string): Uint8Array {
+  if (typeof s !== "string") throw new BadRequestError(what + " is no string: give text");
+  if (/\p{Cs}/u.test(s)) throw new BadRequestError(what + " has a lone surrogate, which UTF-8 cannot hold: remove it, or send bytes");
+  return utf8(s);
 }
 
 /** The producer that stands for an id of a subject. */
 export async function producerOf(subject: string, id: string): Promise<Uint8Array> {
-  const who = utf8(text("subject", subject));
-  const w = new Writer();
+  const who = text("subject", subject);
   // Its length in 8 bytes; a token bounds it to 16 KiB.
-  w.raw(Uint8Array.of(0, 0, 0, 0, 0, 0, who.length >> 8, who.length));
-  w.raw(who);
-  w.raw(utf8(text("id", id)));
+  const named = Uint8Array.from([0, 0, 0, 0, 0, 0, who.length >> 8, who.length, ...who, ...text("id", id)]);
   const subtle = globalThis.crypto?.subtle;
   if (!subtle) throw new BadRequestError("an id needs crypto.subtle: serve the page over https or from localhost");
-  return new Uint8Array(await subtle.digest("SHA-256", w.take()), 0, 16);
+  return new Uint8Array(await subtle.digest("SHA-256", named), 0, 16);
 }

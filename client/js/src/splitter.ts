@@ -1,16 +1,12 @@
 // A stream of bytes, cut into frames: type, ref, length and body, wherever its pieces end.
 
 import { Code, ProtocolViolation } from "./codes.ts";
-import { Cursor, MAX, malformed, Writer } from "./varint.ts";
+import { Cursor, exact, malformed, Writer } from "./varint.ts";
 
-const none = new Uint8Array(0);
-/** Longest body of an unknown frame that is skipped, in bytes. */
-const longestUnknown = 65536;
+/** Longest body of an unknown frame that is skipped, and room for a frame that is not all there, in bytes. */
+const limit = 65536;
 
-/** Bytes for a body that is not all there; more only as they come. */
-const atOnce = 65536;
-
-/** Longest body of a known frame in bytes, above 0; undefined: not known. */
+/** Longest body of a known frame in bytes; undefined: not known. */
 export type Longest = (type: number) => number | undefined;
 
 /** Takes one frame: its body is bytes from at to end of the cursor. */
@@ -23,14 +19,10 @@ export type TakeFrame = (type: number, ref: number, body: Cursor) => void;
 export class Splitter {
   readonly #longest: Longest;
   readonly #take: TakeFrame;
-  /** Of a header that is not all there. */
-  #head = none;
-  #type = 0;
-  #ref = 0;
-  /** Bytes of the body that are still to come. */
+  /** What came of a frame that is not all there. */
+  #held = new Writer();
+  /** Bytes to wait for before it is looked at again: one for each of the header, then the body. 0: nothing is held. */
   #missing = 0;
-  /** Where they go; undefined: the frame is skipped. */
-  #body: Writer | undefined;
 
   constructor(longest: Longest, take: TakeFrame) {
     this.#longest = longest;
@@ -39,60 +31,48 @@ export class Splitter {
 
   /** Takes the next piece, which must not be changed afterwards. Throws ProtocolViolation; the stream is then of no further use. */
   push(piece: Uint8Array): void {
-    const head = this.#head;
-    if (head.length) {
-      // At most 29 bytes, so that no piece is copied more than once.
-      const w = new Writer(head.length + piece.length);
-      w.raw(head);
-      w.raw(piece);
-      piece = w.take();
-      this.#head = none;
+    while (this.#missing) {
+      const more = piece.subarray(0, this.#missing);
+      this.#held.raw(more);
+      if ((this.#missing -= more.length)) return;
+      piece = piece.subarray(more.length);
+      this.#cut(this.#held.take());
     }
+    this.#cut(piece);
+  }
+
+  #cut(piece: Uint8Array): void {
     const c = new Cursor(piece);
     const { end } = c;
     while (c.at < end) {
-      if (this.#missing) {
-        const n = Math.min(this.#missing, end - c.at);
-        this.#body?.raw(piece.subarray(c.at, c.at + n));
-        c.at += n;
-        if ((this.#missing -= n)) return;
-        const whole = this.#body?.take();
-        this.#body = undefined;
-        if (whole) this.#take(this.#type, this.#ref, new Cursor(whole));
-        continue;
-      }
       const start = c.at;
       const type = c.varint();
-      const odd = c.low & 1; // of a type beyond 2^53 too
-      const ref = type < 0 ? -1 : c.varint();
-      const size = ref < 0 ? -1 : c.varint();
-      if (size < 0) {
-        this.#head = piece.slice(start);
-        return;
-      }
-      if (ref > MAX) malformed("ref");
-      const longest = this.#longest(type);
-      if (longest === undefined && !odd) throw new ProtocolViolation("unknown frame " + type, Code.unsupported);
-      if (size > (longest ?? longestUnknown)) throw new ProtocolViolation(`frame ${type} of ${size} bytes`, Code.too_large);
+      const ref = c.varint();
+      const size = c.varint(); // below 0 if one before it is
       const after = c.at + size;
-      if (after > end) {
-        this.#type = type;
-        this.#ref = ref;
-        this.#missing = size;
-        this.#body = longest ? new Writer(Math.min(size, atOnce)) : undefined;
-        continue;
+      if (size >= 0) {
+        const longest = this.#longest(type);
+        exact(ref);
+        // The lowest bit is that of the first byte, of a type beyond 2^53 too.
+        if (longest === undefined && !(piece[start]! & 1)) throw new ProtocolViolation("unknown frame " + type, Code.unsupported);
+        if (size > (longest ?? limit)) throw new ProtocolViolation(`frame ${type} of ${size} bytes`, Code.too_large);
+        if (after <= end) {
+          c.end = after;
+          if (longest) this.#take(type, ref, c);
+          c.end = end;
+          c.at = after;
+          continue;
+        }
       }
-      if (longest) {
-        c.end = after;
-        this.#take(type, ref, c);
-        c.end = end;
-      }
-      c.at = after;
+      this.#missing = size < 0 ? 1 : after - end;
+      this.#held = new Writer(Math.min(end - start + this.#missing, limit));
+      this.#held.raw(piece.subarray(start));
+      return;
     }
   }
 
   /** The stream has ended. Throws if it did so within a frame. */
   finish(): void {
-    if (this.#missing || this.#head.length) malformed("stream: it ended within a frame");
+    if (this.#missing) malformed("stream: it ended within a frame");
   }
 }

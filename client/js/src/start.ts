@@ -20,13 +20,11 @@ export function parseStart(from: From): WireStart {
   if (typeof from === "string") {
     const count = Number(/^last:(\d+)$/.exec(from)?.[1] ?? -1);
     if (isNumber(count)) return { kind: "last", count };
-  } else if (from && typeof from === "object") {
-    if ("since" in from) {
-      const ms = typeof from.since === "string" ? duration(from.since) : from.since;
-      if (typeof ms === "number" && ms >= 0 && ms <= MAX) return { kind: "since", ms };
-    } else if (isNumber(from.epoch) && isNumber(from.seq)) {
-      return { kind: "after", position: { epoch: from.epoch, seq: from.seq } };
-    }
+  } else if (from) {
+    const { epoch, seq, since } = from as Partial<Position> & { since?: string | number };
+    const ms = typeof since === "string" ? duration(since) : since;
+    if (typeof ms === "number" && ms >= 0 && ms <= MAX) return { kind: "since", ms };
+    if (isNumber(epoch) && isNumber(seq) && since === undefined) return { kind: "after", position: { epoch, seq } };
   }
   throw new BadRequestError(
     `from ${show(from)}: give "live", "start", "last:50", { since: "10m" }, or { epoch, seq } with whole numbers below 2^53`,
@@ -37,12 +35,11 @@ function isNumber(v: unknown): v is number {
   return Number.isSafeInteger(v) && (v as number) >= 0;
 }
 
-/** Milliseconds of "1h30m"; undefined: not a duration. */
-function duration(s: string): number | undefined {
-  if (!/^(\d+(\.\d+)?(ms|[smhd]))+$/.test(s)) return undefined;
+/** Milliseconds of "1h30m"; NaN: not a duration. */
+function duration(s: string): number {
   let ms = 0;
-  for (const [, n, unit] of s.matchAll(/([\d.]+)([a-z]+)/g)) ms += +n! * units[unit!]!;
-  return ms;
+  const rest = s.replace(/(\d+(?:\.\d+)?)(ms|[smhd])/g, (_, n, unit) => ((ms += n * units[unit]!), ""));
+  return rest || !s ? NaN : ms;
 }
 
 /** A value for an error, at most 99 characters. */

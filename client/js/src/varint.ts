@@ -16,6 +16,11 @@ export function malformed(what: string): never {
   throw new ProtocolViolation("malformed " + what);
 }
 
+/** A number that names something, if it is one. */
+export function exact(v: number): number {
+  return v > MAX ? malformed("number") : v;
+}
+
 /** Reads varints and fields between `at` and `end` of some bytes. May be used again for others. */
 export class Cursor {
   bytes: Uint8Array;
@@ -34,20 +39,20 @@ export class Cursor {
     this.end = end;
   }
 
-  /** Reads a varint; -1: it is not all there. Throws if it is longer than ten bytes or 64 bits. */
+  /** Reads a varint; -1: it is not all there, and nothing was read. Throws if it is longer than ten bytes or 64 bits. */
   varint(): number {
     const { bytes, end } = this;
     let at = this.at;
-    if (at >= end) return -1;
-    let b = bytes[at++]!;
-    let v = b & 127;
-    let low = v;
-    for (let shift = 7, scale = 128; b > 127; shift += 7, scale *= 128) {
+    let v = 0;
+    let low = 0;
+    let b = 128;
+    for (let scale = 1; b > 127; scale *= 128) {
       if (at >= end) return -1;
       b = bytes[at++]!;
-      if (shift > 62 && b > 1) malformed("varint");
-      v += (b & 127) * scale;
-      if (shift < 32) low |= (b & 127) << shift;
+      if (scale > 2 ** 62 && b > 1) malformed("number");
+      const part = (b & 127) * scale;
+      v += part;
+      low |= part;
     }
     this.at = at;
     this.low = low;
@@ -57,13 +62,12 @@ export class Cursor {
   /** Reads a varint that must be there. */
   number(): number {
     const v = this.varint();
-    return v < 0 ? malformed("body") : v;
+    return v < 0 ? malformed("number") : v;
   }
 
   /** Reads a varint that names something. */
   name(): number {
-    const v = this.number();
-    return v > MAX ? malformed("number") : v;
+    return exact(this.number());
   }
 
   /** Reads the next field into `tag` and `value`; false: there is none. Of bytes, `at` is then behind them. */
@@ -71,15 +75,14 @@ export class Cursor {
     if (this.at >= this.end) return false;
     const tag = (this.tag = this.number());
     const type = tag % 8;
-    // Groups are malformed: version 3 of protobuf has none.
-    if (tag < 8 || tag >= 2 ** 32 || (type > 2 && type !== 5)) malformed("field");
     if (type === 1) this.at += 8;
     else if (type === 5) this.at += 4;
     else {
       this.value = this.number();
       if (type) this.at += this.value;
     }
-    if (this.at > this.end) malformed("field");
+    // Groups are malformed: version 3 of protobuf has none.
+    if (tag < 8 || tag >= 2 ** 32 || (type > 2 && type !== 5) || this.at > this.end) malformed("field");
     return true;
   }
 
@@ -90,7 +93,7 @@ export class Cursor {
 
   /** A cursor on the field that `next` read. */
   inner(): Cursor {
-    return new Cursor(this.bytes, this.at - this.value, this.at);
+    return new Cursor(this.view());
   }
 
   /** The text of the field that `next` read; it must be UTF-8. */
@@ -103,6 +106,9 @@ export class Cursor {
   }
 }
 
+/** What a field can hold. Of numbers, what is behind the point is not written. */
+export type Value = number | boolean | string | Uint8Array;
+
 /** Writes varints and fields, in their shortest form, into a buffer that grows. */
 export class Writer {
   #bytes: Uint8Array<ArrayBuffer>;
@@ -114,74 +120,61 @@ export class Writer {
     this.#bytes = new Uint8Array(room);
   }
 
-  #room(n: number): number {
-    const at = this.length;
-    const need = (this.length += n);
-    if (need > this.#bytes.length) {
-      const old = this.#bytes;
-      this.#bytes = new Uint8Array(Math.max(2 * old.length, need, 64));
-      this.#bytes.set(old.subarray(0, at));
+  /** The buffer, with room for so many bytes more. */
+  #room(n: number): Uint8Array {
+    const old = this.#bytes;
+    n += this.length;
+    if (n > old.length) {
+      this.#bytes = new Uint8Array(Math.max(2 * old.length, n, 64));
+      this.#bytes.set(old);
     }
-    return at;
-  }
-
-  #byte(b: number): void {
-    const at = this.#room(1);
-    this.#bytes[at] = b;
+    return this.#bytes;
   }
 
   /** v is a whole number from 0 to 2^53-1. */
   varint(v: number): void {
-    for (; v > 127; v = Math.floor(v / 128)) this.#byte((v % 128) | 128);
-    this.#byte(v);
+    const bytes = this.#room(8);
+    for (; v > 127; v = Math.floor(v / 128)) bytes[this.length++] = (v % 128) | 128;
+    bytes[this.length++] = v;
   }
 
   raw(b: Uint8Array): void {
-    const at = this.#room(b.length);
-    this.#bytes.set(b, at);
+    this.#room(b.length).set(b, this.length);
+    this.length += b.length;
   }
 
-  /** Field of a varint, rounded down; 0 is left out. */
-  number(field: number, v: number | boolean): void {
-    v = Math.floor(+v);
-    if (v > 0) {
-      this.varint(field * 8);
-      this.varint(v);
-    }
+  /** What `fill` writes, with its length before it. */
+  sized(fill: () => void): void {
+    const start = this.length;
+    fill();
+    const end = this.length;
+    const n = end - start;
+    this.varint(n); // for room, and to know its size
+    this.#bytes.copyWithin(start + this.length - end, start, end);
+    this.length = start;
+    this.varint(n);
+    this.length += n;
   }
 
-  /** Field of bytes or text, also if it is empty. */
-  always(field: number, v: Uint8Array | string): void {
-    this.varint(field * 8 + 2);
-    if (typeof v === "string") this.sized(() => this.#text(v));
+  /** A field, also if it is 0 or empty. */
+  field(n: number, v: Value): void {
+    const number = typeof v === "number" || typeof v === "boolean";
+    this.varint(n * 8 + (number ? 0 : 2));
+    if (number) this.varint(Math.floor(+v));
+    else if (typeof v === "string") this.sized(() => (this.length += encoder.encodeInto(v, this.#room(3 * v.length).subarray(this.length)).written));
     else {
       this.varint(v.length);
       this.raw(v);
     }
   }
 
-  #text(s: string): void {
-    const at = this.#room(3 * s.length);
-    this.length = at + encoder.encodeInto(s, this.#bytes.subarray(at)).written;
-  }
-
-  /** Field of bytes or text; empty is left out. */
-  data(field: number, v: Uint8Array | string): void {
-    if (v.length) this.always(field, v);
-  }
-
-  /** What `fill` writes, with its length before it. */
-  sized(fill: (w: this) => void): void {
-    const start = this.length;
-    fill(this);
-    const n = this.length - start;
-    let extra = 1;
-    for (let v = n; v > 127; v = Math.floor(v / 128)) extra++;
-    this.#room(extra);
-    this.#bytes.copyWithin(start + extra, start, start + n);
-    this.length = start;
-    this.varint(n);
-    this.length += n;
+  /** Fields from 1 on; what is 0, false or empty is left out. */
+  fields(values: readonly Value[]): void {
+    let n = 0;
+    for (const v of values) {
+      n++;
+      if ((v as Uint8Array).length ?? +v >= 1) this.field(n, v);
+    }
   }
 
   /** Everything written; the writer is empty afterwards, and the bytes belong to the caller. */

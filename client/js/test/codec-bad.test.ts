@@ -108,7 +108,7 @@ test("the longest frame of a type passes, one byte more does not, before it has 
   const field = (n: number): Uint8Array => {
     for (let size = 1; ; size++) {
       const w = new Writer();
-      w.always(100, new Uint8Array(n - 2 - size));
+      w.field(100, new Uint8Array(n - 2 - size));
       if (w.length === n) return w.take();
     }
   };

@@ -26,6 +26,11 @@ export function frame(type: number, ref: number, body: Uint8Array = new Uint8Arr
   return w.take();
 }
 
+/** A field, if it is not 0 or empty. */
+function put(w: Writer, n: number, v: number | string | Uint8Array): void {
+  if (typeof v === "number" ? v >= 1 : v.length) w.field(n, v);
+}
+
 function body(fill: (w: Writer) => void): Uint8Array {
   const w = new Writer();
   fill(w);
@@ -47,44 +52,42 @@ export const encodeDown = {
   welcome(w: Partial<Welcome> = {}): Uint8Array {
     const v = { ...defaultWelcome, ...w };
     return frame(0x20, 0, body((w) => {
-      w.data(1, v.session);
-      w.data(2, v.edge);
-      w.data(3, v.region);
-      w.varint(34);
-      w.sized(() => {
-        w.number(1, v.limits.payload);
-        w.number(2, v.limits.unanswered);
-        w.number(3, v.limits.subscriptions);
-        w.number(4, v.limits.streams);
-      });
-      w.number(7, v.tokenExpires);
+      put(w, 1, v.session);
+      put(w, 2, v.edge);
+      put(w, 3, v.region);
+      w.field(4, body((w) => {
+        put(w, 1, v.limits.payload);
+        put(w, 2, v.limits.unanswered);
+        put(w, 3, v.limits.subscriptions);
+        put(w, 4, v.limits.streams);
+      }));
+      put(w, 7, v.tokenExpires);
     }));
   },
   ok(ref: number, at?: Position, head?: Position, tokenExpires = 0): Uint8Array {
     return frame(0x22, ref, body((w) => {
-      w.number(1, at?.epoch ?? 0);
-      w.number(2, at?.seq ?? 0);
-      w.number(3, head?.epoch ?? 0);
-      w.number(4, head?.seq ?? 0);
-      w.number(5, tokenExpires);
+      put(w, 1, at?.epoch ?? 0);
+      put(w, 2, at?.seq ?? 0);
+      put(w, 3, head?.epoch ?? 0);
+      put(w, 4, head?.seq ?? 0);
+      put(w, 5, tokenExpires);
     }));
   },
   end(ref: number, e: Partial<End> = {}, shard = ""): Uint8Array {
     const v = { ...defaultEnd, ...e };
     return frame(0x24, ref, body((w) => {
-      w.number(1, v.code);
-      w.number(2, v.retryAfter);
-      w.number(3, v.deadline);
-      w.data(4, v.detail);
+      put(w, 1, v.code);
+      put(w, 2, v.retryAfter);
+      put(w, 3, v.deadline);
+      put(w, 4, v.detail);
       if (shard || v.alternatives.length) {
-        w.varint(42);
-        w.sized(() => {
-          w.data(1, shard);
-          for (const a of v.alternatives) w.always(2, a);
-        });
+        w.field(5, body((w) => {
+          put(w, 1, shard);
+          for (const a of v.alternatives) w.field(2, a);
+        }));
       }
-      w.number(6, v.last?.epoch ?? 0);
-      w.number(7, v.last?.seq ?? 0);
+      put(w, 6, v.last?.epoch ?? 0);
+      put(w, 7, v.last?.seq ?? 0);
     }));
   },
   /** body: an encoded message, as `messageBody` makes one. */
@@ -97,24 +100,24 @@ export const encodeDown = {
   },
   gap(ref: number, after: Position, next: Position, reason: GapReason = "trimmed"): Uint8Array {
     return frame(0x28, ref, body((w) => {
-      w.number(1, after.epoch);
-      w.number(2, after.seq);
-      w.number(3, next.epoch);
-      w.number(4, next.seq);
-      w.number(5, 1 + ["trimmed", "compacted", "epoch"].indexOf(reason));
+      put(w, 1, after.epoch);
+      put(w, 2, after.seq);
+      put(w, 3, next.epoch);
+      put(w, 4, next.seq);
+      put(w, 5, 1 + ["trimmed", "compacted", "epoch"].indexOf(reason));
     }));
   },
   status(ref: number, state: "lost" | "restored"): Uint8Array {
-    return frame(0x2b, ref, body((w) => w.number(1, state === "lost" ? 1 : 2)));
+    return frame(0x2b, ref, body((w) => put(w, 1, state === "lost" ? 1 : 2)));
   },
   pong(ref: number): Uint8Array {
     return frame(0x2c, ref);
   },
   goAway(g: { reason?: number; deadline?: number; alternatives?: readonly string[] } = {}): Uint8Array {
     return frame(0x2f, 0, body((w) => {
-      w.number(1, g.reason ?? 60);
-      w.number(2, g.deadline ?? 0);
-      for (const a of g.alternatives ?? []) w.always(3, a);
+      put(w, 1, g.reason ?? 60);
+      put(w, 2, g.deadline ?? 0);
+      for (const a of g.alternatives ?? []) w.field(3, a);
     }));
   },
   datagram(ref: number, epoch: number, seq: number, body: Uint8Array): Uint8Array {
@@ -138,18 +141,17 @@ export function messageBody(m: {
   time?: number;
 }): Uint8Array {
   return body((w) => {
-    w.data(1, m.payload ?? "");
-    w.data(2, m.key ?? "");
+    put(w, 1, m.payload ?? "");
+    put(w, 2, m.key ?? "");
     for (const [name, value] of m.headers ?? []) {
-      w.varint(26);
-      w.sized(() => {
-        w.always(1, name);
-        w.always(2, value);
-      });
+      w.field(3, body((w) => {
+        w.field(1, name);
+        w.field(2, value);
+      }));
     }
-    w.data(4, m.contentType ?? "");
-    w.data(14, m.publisher ?? "");
-    w.number(15, m.time ?? 0);
+    put(w, 4, m.contentType ?? "");
+    put(w, 14, m.publisher ?? "");
+    put(w, 15, m.time ?? 0);
   });
 }
 
