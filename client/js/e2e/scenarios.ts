@@ -109,8 +109,10 @@ export const anywhere: Record<string, Scenario> = {
     async play(scene) {
       await scene.rest();
       await scene.settled();
+      const epoch = (await scene.report()).acks[0]![0];
       await scene.stage.home("restart");
       await scene.goesOn();
+      await until("a publish is acknowledged by the new home", async () => (await scene.report()).acks.some(([e]) => e > epoch));
       return (report) => {
         for (const { gaps } of report.subs) assert.deepEqual(gaps.map((g) => [g.reason, g.reset]), [["epoch", true]]);
       };
