@@ -36,7 +36,7 @@ export async function* connect(rig: Rig): AsyncGenerator<Figure> {
       yield { name: `${what}, p90`, unit: "ms", runs: p90, target: { most: 40 } };
     }
   } finally {
-    await page.close();
+    await page.browserContext().close().catch(() => {}); // the browser may be gone
     await stage.end();
   }
 }

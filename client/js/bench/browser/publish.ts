@@ -63,6 +63,6 @@ async function once(rig: Rig, stage: Stage, carrier: Carrier, channel: string): 
     await page.evaluate(() => bench.close());
     return { ...done, shares };
   } finally {
-    await page.browserContext().close();
+    await page.browserContext().close().catch(() => {}); // the browser may be gone
   }
 }

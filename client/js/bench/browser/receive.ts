@@ -74,7 +74,7 @@ async function once(rig: Rig, stage: Stage, carrier: Carrier, i: number, channel
     await page.evaluate(() => bench.close());
     return [read.count / (read.took / 1000), shares];
   } finally {
-    await page.browserContext().close();
+    await page.browserContext().close().catch(() => {}); // the browser may be gone
   }
 }
 
@@ -90,7 +90,7 @@ async function bareOnce(rig: Rig, stage: Stage, carrier: Carrier, channels: numb
     });
     return count / (ms / 1000);
   } finally {
-    await page.browserContext().close();
+    await page.browserContext().close().catch(() => {}); // the browser may be gone
   }
 }
 

@@ -76,6 +76,6 @@ async function once(rig: Rig, stage: Stage, carrier: Carrier, stalls: boolean, p
     await page.evaluate(() => bench.close());
     return read;
   } finally {
-    await page.browserContext().close();
+    await page.browserContext().close().catch(() => {}); // the browser may be gone
   }
 }
