@@ -6,6 +6,7 @@ import { inNode } from "./actor.ts";
 import type { House } from "./cast.ts";
 import { perform, smoke } from "./scenarios.ts";
 import { buildPrograms } from "./stage.ts";
+import type { Programs } from "./stage.ts";
 import { Site } from "./site.ts";
 
 /** A Node without a WebSocket of its own; undefined: there is none here. */
@@ -21,9 +22,12 @@ const old = oldNode();
 
 describe("Node", { concurrency: 2 }, () => {
   let house: House;
+  let programs: Programs | undefined;
+  let site: Site | undefined;
   let program: string;
   before(async () => {
-    const [programs, site] = await Promise.all([buildPrograms(), Site.open()]);
+    programs = await buildPrograms();
+    site = await Site.open();
     program = programs.stage + "-client.mjs";
     await build({
       entryPoints: [`${import.meta.dirname}/page/node.ts`], outfile: program, bundle: true, platform: "node", format: "esm", target: "node20",
@@ -32,8 +36,8 @@ describe("Node", { concurrency: 2 }, () => {
     house = { programs, site, actor: () => inNode(process.execPath, program) };
   });
   after(async () => {
-    await house?.site.close();
-    await house?.programs.remove();
+    await site?.close();
+    await programs?.remove();
   });
   for (const [name, scenario] of Object.entries(smoke)) {
     const plain: typeof scenario = { ...scenario, options: () => ({ plain: true }) };
