@@ -12,7 +12,7 @@ import { producerOf } from "./message.ts";
 import { openLink, Winner } from "./open.ts";
 import type { ConnectOptions } from "./options.ts";
 import { bad, settings } from "./options.ts";
-import { isHidden, isOffline, watchPage } from "./page.ts";
+import { watchPage } from "./page.ts";
 import type { State, StateChange } from "./state.ts";
 import { keepToken } from "./tokens.ts";
 
@@ -53,6 +53,7 @@ export interface Relay {
  */
 export function connect(url: string | URL, options: ConnectOptions = {}): Relay {
   const s = settings(url, options);
+  const { signal } = s;
   const courier = startCourier(s.unanswered);
   const tokens = keepToken(s.token, s.getToken);
   const events = emitter<{ state: StateChange }>();
@@ -72,9 +73,6 @@ export function connect(url: string | URL, options: ConnectOptions = {}): Relay 
       },
       forget: () => winner.forget(),
       busy: () => feeds.size > 0 || courier.pending > 0,
-      isHidden,
-      isOffline,
-      random: Math.random,
       moved() {
         const conn = keeper.current;
         const link = conn?.link;
@@ -105,8 +103,8 @@ export function connect(url: string | URL, options: ConnectOptions = {}): Relay 
     link: () => keeper.link,
     join: keeper.join,
     part: keeper.part,
-    add: (feed) => void feeds.add(feed),
-    remove: (feed) => void feeds.delete(feed),
+    add: (feed) => feeds.add(feed),
+    remove: (feed) => feeds.delete(feed),
   };
 
   async function nameOf(id: string): Promise<Uint8Array> {
@@ -127,7 +125,7 @@ export function connect(url: string | URL, options: ConnectOptions = {}): Relay 
     if (ended) return;
     ended = true;
     refusal = err;
-    s.signal?.removeEventListener("abort", aborted);
+    signal?.removeEventListener("abort", aborted);
     stopPage();
     keeper.stop();
     tokens.stop(err);
@@ -137,7 +135,7 @@ export function connect(url: string | URL, options: ConnectOptions = {}): Relay 
   }
 
   function aborted(): void {
-    end(new ClosedError("the client was closed by its signal", { cause: s.signal!.reason }));
+    end(new ClosedError("the client was closed by its signal", { cause: signal!.reason }));
   }
 
   async function drain(timeout = 5_000): Promise<void> {
@@ -152,10 +150,10 @@ export function connect(url: string | URL, options: ConnectOptions = {}): Relay 
 
   // After the caller had its turn to listen.
   queueMicrotask(() => {
-    if (s.signal?.aborted) aborted();
+    if (signal?.aborted) aborted();
     if (!ended) keeper.start();
   });
-  s.signal?.addEventListener("abort", aborted);
+  signal?.addEventListener("abort", aborted);
 
   const close: Relay["close"] = (options) => (closing ??= drain(options?.timeout));
   return {

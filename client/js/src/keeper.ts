@@ -1,12 +1,13 @@
 // Keeps a client connected: when to dial, to ping, to doubt, to move and to give up.
 import { fullJitter } from "./backoff.ts";
 import { elapsed, now } from "./clock.ts";
-import { retryOf } from "./codes.ts";
 import type { Conn, HeardLink } from "./conn.ts";
-import { ConnectionError, errorOf, MeridianError } from "./errors.ts";
+import { ConnectionError, errorOf, UnauthorizedError } from "./errors.ts";
+import type { MeridianError } from "./errors.ts";
 import type { LinkLike, Welcome } from "./link.ts";
 import type { LinkEvents } from "./open.ts";
 import { splitURL } from "./options.ts";
+import { isHidden, isOffline } from "./page.ts";
 import type { PageEvent } from "./page.ts";
 import type { State } from "./state.ts";
 import type { Tokens } from "./tokens.ts";
@@ -43,11 +44,6 @@ export interface Keeping {
   forget(): void;
   /** Whether somebody waits for the session to do something. */
   busy(): boolean;
-  /** Nobody looks at the page. */
-  isHidden(): boolean;
-  isOffline(): boolean;
-  /** [0, 1) */
-  random(): number;
   /** `keeper.link` or `keeper.current` is another. Not told when a link ends on which only subscriptions began: they know. */
   moved(): void;
   /** In every state, also for a new reason or session. */
@@ -113,6 +109,13 @@ export function keep(k: Keeping, url: string, tokens: Tokens, backoff: { readonl
     timer = setTimeout(run, Math.min(planned - time, 1e9), wake);
   }
 
+  // during runs what an answer on conn decides, if that is still in use.
+  function during(conn: Conn, decide: () => void): void {
+    run(() => {
+      if (conn === current && !conn.link!.end) decide();
+    });
+  }
+
   function after(ms: number, due: () => void): void {
     dues.set(due, time + ms);
   }
@@ -122,7 +125,7 @@ export function keep(k: Keeping, url: string, tokens: Tokens, backoff: { readonl
   }
 
   function wake(): void {
-    if (time - planned > late && !k.isHidden()) look();
+    if (time - planned > late && !isHidden()) look();
   }
 
   // What is due. With doubt, dead and refresh there is a current.
@@ -133,7 +136,7 @@ export function keep(k: Keeping, url: string, tokens: Tokens, backoff: { readonl
     over(current!, new ConnectionError("no answer to a ping"));
   });
   const pingAgain = () => {
-    if (k.isHidden()) return; // timers come late then, and pongs
+    if (isHidden()) return; // timers come late then, and pongs
     if (k.busy() && !dues.has(dead)) ping();
     else after(pingEvery, pingAgain);
   };
@@ -166,12 +169,11 @@ export function keep(k: Keeping, url: string, tokens: Tokens, backoff: { readonl
       leave: () => over(conn, new ConnectionError("no session within 15 s")),
     };
     dialing = conn;
-    unset(dial);
     after(dialWithin, conn.leave);
-    connect(conn, alternatives.shift() ?? url, suspect || dying).catch((err: Error) => run(() => over(conn, err)));
+    connect(conn).catch((err: Error) => run(() => over(conn, err)));
   }
 
-  async function connect(conn: Conn, url: string, hurry: boolean): Promise<void> {
+  async function connect(conn: Conn): Promise<void> {
     const { signal } = conn.abort;
     const token = (conn.token = await tokens.get());
     if (signal.aborted) return;
@@ -181,7 +183,8 @@ export function keep(k: Keeping, url: string, tokens: Tokens, backoff: { readonl
         if (end) over(conn, errorOf(end, "session"), end.retryAfter);
         else if (welcome) welcomed(conn, welcome);
       });
-    const link = await k.open({ url, token, hurry, rtt, signal }, {
+    const attempt = { url: alternatives.shift() ?? url, token, hurry: conn.suspect || dying, rtt, signal };
+    const link = await k.open(attempt, {
       welcome: changed,
       closed: changed,
       goAway: (g) => run(() => goAway(conn, g)),
@@ -218,9 +221,8 @@ export function keep(k: Keeping, url: string, tokens: Tokens, backoff: { readonl
   // over takes the end of an attempt or a session, and decides what next. retryAfter: the relay's word, in ms.
   function over(conn: Conn, err: Error, retryAfter = 0): void {
     close(conn);
-    const code = err instanceof MeridianError ? err.code : 0;
-    const refused = retryOf(code) === "token";
     const lost = conn === current;
+    const refused = isRefused(err);
     if (lost) {
       if (time - conn.since! >= stableAfter) failures = 0;
       if (refused) tokens.expire();
@@ -235,12 +237,12 @@ export function keep(k: Keeping, url: string, tokens: Tokens, backoff: { readonl
     } else return;
     reason = err;
     if (!dialing) {
-      if (refused && !lost ? !tokens.reject() : !current && isFinal(code)) return k.fail(err);
+      if (refused && !lost ? !tokens.reject() : !current && isFinal(err)) return k.fail(err);
       notBefore = time + retryAfter;
       // The browser may be wrong about being offline: seldom is not never.
       const wait = refused && !lost ? 0
-        : k.isOffline() ? backoff.most
-        : fullJitter(backoff.least, backoff.most, ++failures, k.random());
+        : isOffline() ? backoff.most
+        : fullJitter(backoff.least, backoff.most, ++failures, Math.random());
       after(Math.max(wait, retryAfter), dial);
     }
     if (!current) report();
@@ -268,8 +270,7 @@ export function keep(k: Keeping, url: string, tokens: Tokens, backoff: { readonl
     after(Math.max(deadAfter, 3 * rtt), dead);
     after(pingEvery, pingAgain);
     conn.link!.ping().then(
-      (ms) => run(() => {
-        if (conn !== current) return;
+      (ms) => during(conn, () => {
         // As TCP smooths it (RFC 6298, section 2).
         rtt += rtt ? (ms - rtt) / 8 : ms;
         alive();
@@ -287,19 +288,15 @@ export function keep(k: Keeping, url: string, tokens: Tokens, backoff: { readonl
   function refresh(): void {
     const conn = current!;
     after(refreshWithin, refresh);
-    const done = (decide: () => void) =>
-      run(() => {
-        // A successor presents the newest token.
-        if (conn === current && !conn.link!.end) decide();
-      });
+    // A successor presents the newest token.
     tokens.fetch().then((token) => conn.link!.refresh(token)).then(
-      (ms) => done(() => {
+      (ms) => during(conn, () => {
         refreshFails = 0;
         after(tokens.accepted(ms), refresh);
       }),
-      (err: Error) => done(() => {
-        if (err instanceof MeridianError && retryOf(err.code) === "token" && !tokens.reject()) k.fail(err);
-        else after(fullJitter(1_000, 30_000, ++refreshFails, k.random()), refresh);
+      (err: Error) => during(conn, () => {
+        if (isRefused(err) && !tokens.reject()) k.fail(err);
+        else after(fullJitter(1_000, 30_000, ++refreshFails, Math.random()), refresh);
       }),
     );
   }
@@ -342,8 +339,7 @@ export function keep(k: Keeping, url: string, tokens: Tokens, backoff: { readonl
     start: () => run(begin),
     stop: () => run(drop),
     join(link) {
-      const conn = conns.get(link);
-      if (conn) conn.feeds++;
+      conns.get(link)!.feeds++;
     },
     part(link) {
       const conn = conns.get(link);
@@ -363,7 +359,7 @@ export function keep(k: Keeping, url: string, tokens: Tokens, backoff: { readonl
             away = false;
             begin();
           }
-        } else if (event === "visibilitychange" && k.isHidden()) {
+        } else if (event === "visibilitychange" && isHidden()) {
           unset(doubt, dead); // a pong comes late now
         } else if (event === "offline") {
           if (current) ping();
@@ -380,8 +376,13 @@ export function keep(k: Keeping, url: string, tokens: Tokens, backoff: { readonl
   };
 }
 
+// isRefused reports whether another token may do better.
+function isRefused(err: Error): boolean {
+  return err instanceof UnauthorizedError && err.retryable;
+}
+
 // isFinal reports whether a session that was refused or ended so will be refused again. A
-// session's own faults are not: done, protocol, too_large, cancelled.
-function isFinal(code: number): boolean {
-  return ![0, 10, 13, 61].includes(code) && retryOf(code) === "final";
+// session's own faults are not: done, protocol, too_large, unknown, cancelled.
+function isFinal({ retryable, code }: Partial<MeridianError>): boolean {
+  return retryable === false && ![0, 10, 13, 43, 61].includes(code!);
 }

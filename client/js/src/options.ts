@@ -3,7 +3,7 @@ import { BadRequestError } from "./errors.ts";
 import type { Carrier } from "./session.ts";
 import { show } from "./start.ts";
 import type { GetToken } from "./tokens.ts";
-import { utf8 } from "./varint.ts";
+import { MAX, utf8 } from "./varint.ts";
 import type { WebSocketConstructor } from "./websocket.ts";
 import type { WebTransportConstructor } from "./webtransport.ts";
 
@@ -74,21 +74,21 @@ const where = "https://HOST:PORT and no more; http:// has only WebSocket; a toke
 /** Checks where and how to connect; throws BadRequestError. */
 export function settings(url: string | URL, o: ConnectOptions): Settings {
   const origin = originOf("relay URL", url);
-  const { token, getToken, signal, webSocketURL, backoff, carriers = known, agent = `meridian-js/${version}` } = o;
+  const { token = "", getToken, signal, webSocketURL, backoff, carriers = known, agent = `meridian-js/${version}` } = o;
   const check = (name: string, value: unknown, ok: unknown, remedy: string) => ok || bad(name, value, remedy);
   check("carriers", carriers, Array.isArray(carriers) && carriers.every((k) => known.includes(k)) && carriers.length, 'a list of "webtransport", "websocket" or both');
   const usable = carriers.filter((k) => k === "websocket" || origin.startsWith("https"));
   check("relay URL", origin, usable.length, where);
   // A token's value is told to nobody.
-  check("token", typeof token, token === undefined || typeof token === "string", "a string");
-  check("getToken", typeof getToken, getToken === undefined || (typeof getToken === "function" && token === undefined), "a function, and no token beside it");
-  check("signal", signal, signal === undefined || typeof signal?.addEventListener === "function", "an AbortSignal");
+  check("token", typeof token, typeof token === "string", "a string");
+  check("getToken", typeof getToken, getToken === undefined || (typeof getToken === "function" && !token), "a function, and no token beside it");
+  check("signal", signal, signal === undefined || signal?.addEventListener, "an AbortSignal");
   check("agent", agent, typeof agent === "string" && utf8(agent).length <= 128, "a string of at most 128 bytes");
   return {
     ...o,
     url: origin,
     webSocketURL: webSocketURL === undefined ? "" : originOf("webSocketURL", webSocketURL),
-    token: token ?? "",
+    token,
     carriers: usable,
     agent,
     window: count("window", o.window, 65_536, 1),
@@ -100,7 +100,7 @@ export function settings(url: string | URL, o: ConnectOptions): Settings {
 }
 
 /** Checks a whole number of at least `least`, at most `most`; absent: other. Throws BadRequestError. */
-export function count<Other>(name: string, value: number | undefined, other: Other, least = 0, most: number = Number.MAX_SAFE_INTEGER): number | Other {
+export function count<Other>(name: string, value: number | undefined, other: Other, least = 0, most = MAX): number | Other {
   if (value === undefined) return other;
   if (!Number.isInteger(value) || value < least || value > most) bad(name, value, `a whole number from ${least} to ${most}`);
   return value;

@@ -9,10 +9,9 @@ export type PageEvent = "visibilitychange" | "resume" | "pagehide" | "pageshow" 
  */
 export function watchPage(tell: (event: PageEvent) => void): () => void {
   const stop = new AbortController();
-  const listen = (target: Partial<EventTarget> | undefined, ...events: PageEvent[]): void =>
-    events.forEach((event) => target?.addEventListener?.(event, () => tell(event), stop));
-  listen(globalThis.document, "visibilitychange", "resume");
-  listen(globalThis, "pagehide", "pageshow", "online", "offline");
+  const events: PageEvent[] = ["visibilitychange", "resume", "pagehide", "pageshow", "online", "offline"];
+  // The first two are the document's.
+  events.forEach((event, i) => (i < 2 ? globalThis.document : globalThis)?.addEventListener?.(event, () => tell(event), stop));
   return () => stop.abort();
 }
 

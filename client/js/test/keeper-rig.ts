@@ -1,4 +1,5 @@
 // A keeper over links that answer as a test says.
+import { mock } from "node:test";
 import type { TestContext } from "node:test";
 
 import { errorOf } from "../src/errors.ts";
@@ -130,6 +131,15 @@ export function rig(t: TestContext, prepare: Prepare = () => {}, o: { getToken?:
   };
   let hidden = o.hidden ?? false;
   let seed = 1;
+  const random = mock.method(Math, "random", () => (seed = (seed * 16807) % 2147483647) / 2147483647);
+  const page = { configurable: true, value: { get visibilityState() { return hidden ? "hidden" : "visible"; } } };
+  Object.defineProperty(globalThis, "document", page);
+  Object.defineProperty(navigator, "onLine", { configurable: true, get: () => !r.offline });
+  t.after(() => {
+    random.mock.restore();
+    delete (globalThis as { document?: unknown }).document;
+    delete (navigator as { onLine?: unknown }).onLine;
+  });
   const keeper = keep(
     {
       async open(attempt, events) {
@@ -146,9 +156,6 @@ export function rig(t: TestContext, prepare: Prepare = () => {}, o: { getToken?:
       },
       forget: () => void r.forgotten++,
       busy: () => r.busy,
-      isHidden: () => hidden,
-      isOffline: () => r.offline,
-      random: () => (seed = (seed * 16807) % 2147483647) / 2147483647,
       moved: () => {
         const link = keeper.link as FakeLink | undefined;
         if (link !== r.moves.at(-1)) r.moves.push(link);
