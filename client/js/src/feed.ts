@@ -5,8 +5,9 @@ import { Code, retryOf } from "./codes.ts";
 import { errorOf, ProtocolError } from "./errors.ts";
 import type { LinkLike, LinkSubscription, SubscriptionSink } from "./link.ts";
 import type { Position } from "./position.ts";
+import type { End } from "./session.ts";
 import { Track } from "./track.ts";
-import type { Hole, Reading } from "./track.ts";
+import type { Hole, Reading, Verdict } from "./track.ts";
 import { Window } from "./window.ts";
 
 /** What feeds need of the client. */
@@ -14,21 +15,21 @@ export interface Host {
   readonly settings: { readonly window: number };
   /** Throws what everything rejects with, once the client has ended. */
   check(): void;
-  /** Where to subscribe now; undefined: nowhere. `linkChanged` follows each change. */
+  /** Where to subscribe now; undefined: nowhere. `open` follows each change. */
   link(): LinkLike | undefined;
   /** Counts a subscription on a link, so that a link which was replaced can go when the last has left it. */
   join(link: LinkLike): void;
   part(link: LinkLike): void;
-  add(feed: Running): void;
-  remove(feed: Running): void;
+  /** Those that run. */
+  readonly feeds: Set<Running>;
 }
 
 /** What the client tells of a running subscription. */
 export interface Running {
-  /** The link to use may be another. */
-  linkChanged(): void;
-  /** The client has ended. */
-  clientClosed(err: Error): void;
+  /** Opens what is to be open now: the link to use may be another. */
+  open(): void;
+  /** Ends it, once; err: why. */
+  finish(err?: Error): void;
 }
 
 /** Takes what a feed brings, in order. Must not throw. */
@@ -38,8 +39,8 @@ export interface Consumer {
   /** body may be kept. free: it was not counted against the credit. */
   message(at: Position, body: Uint8Array, free: boolean): void;
   hole(h: Hole): void;
-  /** It stands: every message after position follows. */
-  stands(position: Position, head: Position, resumed: boolean): void;
+  /** It stands: every message after position follows. resumed: it did before. */
+  stands(at: { readonly position: Position; readonly head: Position }, resumed: boolean): void;
   status(state: "lost" | "restored"): void;
   /** Nothing more comes; err undefined: it is complete. */
   end(err: Error | undefined): void;
@@ -50,8 +51,6 @@ export interface Feed extends Running {
   readonly window: Window;
   /** The consumer took so many bytes. */
   taken(bytes: number): void;
-  /** Ends it, once. */
-  finish(err?: Error): void;
 }
 
 /** One subscription on one link. */
@@ -59,7 +58,6 @@ interface Source extends SubscriptionSink {
   readonly link: LinkLike;
   /** Bytes that the relay may still send; below 0 by a part of a message. */
   credit: number;
-  /** Undefined once it has ended by itself. */
   handle: LinkSubscription | undefined;
   /** When its OK came. */
   since: number | undefined;
@@ -83,23 +81,72 @@ export function startFeed(host: Host, reading: Reading, size: number, consumer: 
   let full = false; // it opens when the consumer takes
   let over = false;
 
-  /** Opens what is to be open now. */
   function open(): void {
     const link = host.link();
     if (over || timer !== undefined || !link || link.end) return;
-    if (successor) {
-      if (successor.link === link) return;
-      drop(successor);
-    } else if (current) {
-      if (current.link === link && !current.announced) return;
+    const newest = successor ?? current;
+    if (newest) {
+      if (newest.link === link && !newest.announced) return;
       // Of two that asked for the same without a position, one would be ahead of the other.
-      if (current.since === undefined) drop(current);
+      if (newest.since === undefined) drop(newest);
     }
     // A credit of 0 would mean another: with a full queue, nothing is open that may send.
     const credit = window.size - consumer.held();
     full = credit <= 0;
     if (full) return;
-    const s = source(link, credit);
+    const s: Source = {
+      link,
+      credit,
+      handle: undefined,
+      since: undefined,
+      announced: false,
+      ok(at, head) {
+        if (s === successor) {
+          drop(current);
+          current = s;
+          successor = undefined;
+        }
+        s.since = performance.now();
+        const resumed = track.begun;
+        const verdict = track.ok(at, head);
+        if (verdict === "take" || verdict === "done") consumer.stands({ position: track.last, head }, resumed);
+        heed(s, verdict);
+      },
+      message(epoch, seq, body, free) {
+        if (s !== current) return;
+        if (!free) {
+          s.credit -= body.length;
+          if (consumer.held() >= window.size) {
+            // Two links sent different messages for the same credit: what is over comes again.
+            full = true;
+            return drop(s);
+          }
+        }
+        const at = { epoch, seq };
+        const verdict = track.message(at);
+        if (verdict === "take" || verdict === "last") consumer.message(at, body, free);
+        heed(s, verdict);
+      },
+      gap(after, next, reason) {
+        const h = track.gap(after, next, reason);
+        if (h) consumer.hole(h);
+        if (track.complete) finish();
+      },
+      status: consumer.status,
+      end(end) {
+        if (s !== successor && s !== current) return;
+        if (end.deadline > 0) {
+          if (!s.announced) again(s, end);
+          s.announced = true;
+          return;
+        }
+        drop(s);
+        if (end.code === Code.done) finish();
+        else if (retryOf(end.code) === "final" && !current) finish(errorOf(end, what));
+        else if (link === host.link() && !link.end) again(s, end);
+        else open();
+      },
+    };
     if (current) successor = s;
     else current = s;
     host.join(link);
@@ -115,20 +162,25 @@ export function startFeed(host: Host, reading: Reading, size: number, consumer: 
   }
 
   /** Opens again, after a wait if what ended was short. */
-  function again(s: Source, delay: (failures: number, random: number) => number): void {
+  function again(s: Source, end: End): void {
     if (s.since !== undefined && performance.now() - s.since >= stableAfter) failures = 0;
     clearTimeout(timer);
+    // What is announced is over soon: no long wait.
+    const delay = end.deadline > 0 ? fullJitter(50, 1000, failures++, Math.random()) : retryDelay(end, ++failures, Math.random());
     timer = setTimeout(() => {
       timer = undefined;
       open();
-    }, delay(++failures, Math.random()));
+    }, delay);
   }
 
-  /** Asks for what the relay left out; gives up if it did so before. */
-  function missed(s: Source, twice: boolean): void {
-    if (twice) return finish(new ProtocolError(what + ": messages are left out; report it to the relay's operator"));
-    drop(s);
-    open();
+  /** Does what the track says. A hole is asked for again, once. */
+  function heed(s: Source, verdict: Verdict): void {
+    if (verdict === "broken") finish(new ProtocolError(what + ": messages are left out; report it to the relay's operator"));
+    else if (verdict === "hole") {
+      drop(s);
+      open();
+    } else if (verdict === "done" || verdict === "last") finish();
+    else grant();
   }
 
   /** Gives back half a window or more. What is granted and what is held are the window. */
@@ -146,73 +198,8 @@ export function startFeed(host: Host, reading: Reading, size: number, consumer: 
     clearTimeout(timer);
     drop(successor);
     drop(current);
-    host.remove(feed);
+    host.feeds.delete(feed);
     consumer.end(err);
-  }
-
-  function source(link: LinkLike, credit: number): Source {
-    const s: Source = {
-      link,
-      credit,
-      handle: undefined,
-      since: undefined,
-      announced: false,
-      ok(at, head) {
-        if (s === successor) {
-          drop(current);
-          current = s;
-          successor = undefined;
-        }
-        s.since = performance.now();
-        const resumed = track.begun;
-        const verdict = track.ok(at, head);
-        if (verdict === "hole" || verdict === "broken") return missed(s, verdict === "broken");
-        consumer.stands(track.last, head, resumed);
-        if (verdict === "done") finish();
-        else grant();
-      },
-      message(epoch, seq, body, free) {
-        if (s !== current) return;
-        if (!free) {
-          s.credit -= body.length;
-          if (consumer.held() >= window.size) {
-            // Two links sent different messages for the same credit: what is over comes again.
-            full = true;
-            return drop(s);
-          }
-        }
-        const at = { epoch, seq };
-        const verdict = track.message(at);
-        if (verdict === "take" || verdict === "last") consumer.message(at, body, free);
-        if (verdict === "skip") grant();
-        else if (verdict === "hole" || verdict === "broken") missed(s, verdict === "broken");
-        else if (verdict !== "take") finish();
-      },
-      gap(after, next, reason) {
-        const h = track.gap(after, next, reason);
-        if (h) consumer.hole(h);
-        if (track.complete) finish();
-      },
-      status: consumer.status,
-      end(end) {
-        const spare = s === successor;
-        if (!spare && s !== current) return;
-        if (end.deadline > 0) {
-          if (!s.announced) {
-            s.announced = true;
-            again(s, (failures, random) => fullJitter(50, 1000, failures - 1, random));
-          }
-          return;
-        }
-        s.handle = undefined;
-        drop(s);
-        if (end.code === Code.done) finish();
-        else if (retryOf(end.code) === "final" && !(spare && current)) finish(errorOf(end, what));
-        else if (link === host.link() && !link.end) again(s, (failures, random) => retryDelay(end, failures, random));
-        else open();
-      },
-    };
-    return s;
   }
 
   const feed: Feed = {
@@ -222,11 +209,10 @@ export function startFeed(host: Host, reading: Reading, size: number, consumer: 
       if (full) open();
       grant();
     },
+    open,
     finish,
-    linkChanged: open,
-    clientClosed: finish,
   };
-  host.add(feed);
+  host.feeds.add(feed);
   open();
   return feed;
 }

@@ -109,7 +109,7 @@ export function subscribe(host: Host, channel: string, options: SubscribeOptions
   let error: Error | undefined;
   let looped = false;
   let dropped = 0;
-  let stand!: (s: { position: Position; head: Position }) => void;
+  let stand!: (at: { position: Position; head: Position }) => void;
   let fall!: (e: Error) => void;
   const standing = new Promise<{ position: Position; head: Position }>((resolve, reject) => {
     stand = resolve;
@@ -121,29 +121,24 @@ export function subscribe(host: Host, channel: string, options: SubscribeOptions
   const feed = startFeed(host, reading, count("window", options.window, host.settings.window, 1), {
     held: () => queue.bytes,
     message(at, body, free) {
-      const size = body.length || 1; // so that any number of them is bounded
-      const call = waiting.shift();
-      if (call) {
-        call.resolve({ value: new Message(channel, at, body), done: false });
-        feed.taken(size);
-        return;
-      }
       const m = new Message(channel, at, queue.own(body));
-      queue.put(m, size, latest ? (m.key ?? "") : undefined);
+      // No message is free, so that any number of them is bounded.
+      queue.put(m, body.length || 1, latest ? (m.key ?? "") : undefined);
+      waiting.shift()?.resolve({ value: take()!, done: false });
       while (free && queue.bytes > feed.window.size && queue.drop()) dropped++;
     },
     hole(h) {
       queue.hole(h);
       if (waiting.length) take();
     },
-    stands(position, head, resumed) {
-      stand({ position, head });
-      events.emit("subscribed", { position, head, resumed });
+    stands(at, resumed) {
+      stand(at);
+      events.emit("subscribed", { ...at, resumed });
     },
     status: (state) => events.emit("status", { state }),
     end(err) {
       over = true;
-      error ??= err;
+      error = err;
       fall(err ?? new ClosedError(`subscription to ${channel}: it was closed before it stood`));
       for (const call of waiting.splice(0)) last(call);
       events.emit("end", { error: err });
@@ -153,12 +148,11 @@ export function subscribe(host: Host, channel: string, options: SubscribeOptions
   /** Takes the next message, and tells of what is missing before it. */
   function take(): Message | undefined {
     for (let p; (p = queue.take()); ) {
-      if (p.message) {
+      if (!p.hole) {
         feed.taken(p.size);
         return p.message;
       }
-      const { after, next, reason } = p.hole!;
-      events.emit("gap", { after, next, reason, reset: reason === "epoch" });
+      events.emit("gap", { ...p.hole, reset: p.hole.reason === "epoch" });
     }
     return undefined;
   }
@@ -193,13 +187,13 @@ export function subscribe(host: Host, channel: string, options: SubscribeOptions
       return new Promise((resolve, reject) => {
         const call = { resolve, reject };
         if (over) return last(call);
-        feed.window.waits();
+        feed.window.waited = true;
         waiting.push(call);
       });
     },
-    return() {
+    async return() {
       this.close();
-      return Promise.resolve({ value: undefined, done: true });
+      return { value: undefined, done: true };
     },
   };
 }

@@ -24,7 +24,7 @@ export interface Hole {
 
 export class Track {
   readonly #first: Reading;
-  #head = zero; // where a limited one ends
+  #end: Position = { epoch: Infinity, seq: 0 }; // where a limited one is complete
   #left: number; // of a limit
   #holes = 0; // in a row, without a message between
 
@@ -40,44 +40,42 @@ export class Track {
 
   /** What to ask the next link for. */
   request(credit: number): SubscribeRequest {
-    const { last: position } = this;
-    return this.begun
-      ? { ...this.#first, from: { kind: "after", position }, limit: this.#left, barrier: false, credit }
-      : { ...this.#first, credit };
+    return {
+      ...this.#first,
+      ...(this.begun && { from: { kind: "after", position: this.last }, limit: Math.max(this.#left, 0), barrier: false }),
+      credit,
+    };
   }
 
   ok(at: Position, head: Position): Verdict {
     if (!this.begun) {
       this.begun = true;
       this.last = at;
-      this.#head = head;
+      if (this.#left) this.#end = head; // a later link's may be beyond it
     } else if (before(this.last, at)) {
       return this.#hole(); // asked for from before `last` was known, or before a gap led back
     }
-    return this.#first.limit > 0 && !before(this.last, this.#head) ? "done" : "take";
+    return this.complete ? "done" : "take";
   }
 
   message(at: Position): Verdict {
     const { last } = this;
     if (!before(last, at)) return "skip";
-    const limited = this.#first.limit > 0;
-    if (limited && before(this.#head, at)) return "done"; // a later link's head is beyond ours
-    if (!this.#first.latest) {
-      // Only a gap leads to another epoch, or away from the start of one.
-      const next = at.epoch === last.epoch || last.seq === 0 ? last.seq + 1 : 0;
-      if (at.seq !== next) return this.#hole();
-    }
+    if (before(this.#end, at)) return "done";
+    // Only a gap leads to another epoch, or away from the start of one.
+    const next = at.epoch === last.epoch || !last.seq ? last.seq + 1 : 0;
+    if (at.seq !== next && !this.#first.latest) return this.#hole();
     this.last = at;
     this.#holes = 0;
-    return limited && (--this.#left === 0 || !before(at, this.#head)) ? "last" : "take";
+    return --this.#left && !this.complete ? "take" : "last";
   }
 
   /** Moves on to before the gap's end; undefined if all of it was named before. */
   gap(after: Position, next: Position, reason: GapReason): Hole | undefined {
     const { last } = this;
     const prior = { epoch: next.epoch, seq: Math.max(next.seq - 1, 0) };
-    const back = !before(after, next); // the home is not where it was: it begins again
-    if (!back && !before(last, prior)) return undefined;
+    // Where next is not beyond after, the home is not where it was: it begins again.
+    if (before(after, next) && !before(last, prior)) return undefined;
     this.last = prior;
     // A broken continuity may void what was taken beyond `after`. Else all of it still stands.
     return { after: reason === "epoch" && before(after, last) ? after : last, next, reason };
@@ -85,7 +83,7 @@ export class Track {
 
   /** Whether a limited one has reached where it ends. */
   get complete(): boolean {
-    return this.#first.limit > 0 && !before(this.last, this.#head);
+    return !before(this.last, this.#end);
   }
 
   #hole(): Verdict {

@@ -1,7 +1,7 @@
 // How many bytes a subscription may have on the way and unread.
 
 /** What the largest window is, in bytes, unless it was asked for a larger one. */
-export const largest = 1 << 20;
+const largest = 1 << 20;
 
 /** A window that goes by within so many milliseconds is one that a round trip may wait for. */
 const quick = 1000;
@@ -16,28 +16,24 @@ const quick = 1000;
 export class Window {
   /** Bytes. */
   size: number;
-  readonly most: number;
+  readonly #most: number;
   #passed = 0;
   #since = performance.now();
-  #waited = false;
+  /** The consumer waited for a message since the window last went by. */
+  waited = false;
 
   constructor(size: number) {
     this.size = size;
-    this.most = Math.max(size, largest);
-  }
-
-  /** The consumer waits: there is nothing more to take. */
-  waits(): void {
-    this.#waited = true;
+    this.#most = Math.max(size, largest);
   }
 
   /** The consumer took so many bytes. */
   took(bytes: number): void {
     if ((this.#passed += bytes) < this.size) return;
     const now = performance.now();
-    if (this.#waited && now - this.#since < quick) this.size = Math.min(2 * this.size, this.most);
+    if (this.waited && now - this.#since < quick) this.size = Math.min(2 * this.size, this.#most);
     this.#passed = 0;
     this.#since = now;
-    this.#waited = false;
+    this.waited = false;
   }
 }

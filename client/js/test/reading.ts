@@ -119,24 +119,18 @@ export class FakeHost implements Host {
   /** Makes l the link to use. */
   use(l: FakeLink | undefined): FakeLink | undefined {
     this.#link = l;
-    for (const f of [...this.feeds]) f.linkChanged();
+    for (const f of [...this.feeds]) f.open();
     return l;
   }
   close(err: Error): void {
     this.over = err;
-    for (const f of [...this.feeds]) f.clientClosed(err);
+    for (const f of [...this.feeds]) f.finish(err);
   }
   join(l: LinkLike): void {
     (l as FakeLink).joined++;
   }
   part(l: LinkLike): void {
     (l as FakeLink).joined--;
-  }
-  add(f: Running): void {
-    this.feeds.add(f);
-  }
-  remove(f: Running): void {
-    this.feeds.delete(f);
   }
 }
 
