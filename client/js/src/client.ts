@@ -78,7 +78,7 @@ export function connect(url: string | URL, options: ConnectOptions = {}): Relay 
         const link = conn?.link;
         client.payload = link?.welcome!.limits.payload || client.payload;
         courier.use(link, conn && subjectOf(conn.token!));
-        for (const feed of feeds) feed.linkChanged();
+        for (const feed of feeds) feed.open();
       },
       state: tell,
       fail: end,
@@ -103,8 +103,7 @@ export function connect(url: string | URL, options: ConnectOptions = {}): Relay 
     link: () => keeper.link,
     join: keeper.join,
     part: keeper.part,
-    add: (feed) => feeds.add(feed),
-    remove: (feed) => feeds.delete(feed),
+    feeds,
   };
 
   async function nameOf(id: string): Promise<Uint8Array> {
@@ -130,7 +129,7 @@ export function connect(url: string | URL, options: ConnectOptions = {}): Relay 
     keeper.stop();
     tokens.stop(err);
     courier.abandon(err);
-    for (const feed of feeds) feed.clientClosed(err);
+    for (const feed of feeds) feed.finish(err);
     tell("closed", err);
   }
 
