@@ -60,3 +60,35 @@ func TestEndArrivesBeforeTheClose(t *testing.T) {
 		})
 	}
 }
+
+// Who does not hang up gains nothing by it: behind the End no request is carried out, on no
+// stream, and no message comes.
+func TestNothingBehindTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := serve(t, 1<<20)
+		g.hello("short", 0, 3)
+		g.send(wire.TypeSubscribe, 1, &wire.Subscribe{Channel: "chat:a"})
+		second, _ := g.client.Open(t.Context())
+		_, _ = second.Write(publishFrame(10, "chat:a", message("x")))
+		synctest.Wait()
+		time.Sleep(10*time.Second + closeWithin/2)
+		g.wantEnd(0, relay.TokenExpired)
+		g.write(publishFrame(2, "chat:a", message("x")))
+		_, _ = second.Write(publishFrame(11, "chat:a", message("x")))
+		g.send(wire.TypeSubscribe, 3, &wire.Subscribe{Channel: "chat:b"})
+		g.send(wire.TypeRefresh, 4, &wire.Refresh{Token: "all"})
+		g.home.sub("chat:a").messages(3, 100)
+		synctest.Wait()
+		if n := len(g.home.got); n != 1 || g.home.sub("chat:b") != nil {
+			t.Errorf("%d publishes, want the one before; a new subscription: %v", n, g.home.sub("chat:b") != nil)
+		}
+		if n := g.unread(); n > 0 {
+			f := g.next()
+			t.Errorf("%d bytes behind the End; the first frame is %v of ref %d", n, f.Type, f.Ref)
+		}
+		if e := closeError(g.client); e.Code != relay.TokenExpired {
+			t.Errorf("closed with %v", e.Code)
+		}
+		<-g.ended
+	})
+}

@@ -177,6 +177,9 @@ func (f *feed) pull(dst []relay.Frame, turn int) ([]relay.Frame, int) {
 	if ending != nil {
 		return append(dst, relay.Frame{Kind: relay.KindEnd, End: ending}), allowed
 	}
+	if f.server.over.Load() {
+		return dst, max(allowed, 1) // as if there were nothing
+	}
 	if allowed <= 0 {
 		return dst, allowed // its last message was larger than its turn: it pays
 	}

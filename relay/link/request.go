@@ -40,6 +40,9 @@ func (r *requests) serve() error {
 		if err != nil {
 			return err
 		}
+		if r.server.over.Load() {
+			continue
+		}
 		if err := r.handle(f); err != nil {
 			return err
 		}

@@ -61,6 +61,7 @@ type Server struct {
 
 	grant  atomic.Pointer[relay.Grant]
 	inWork atomic.Int64 // bytes of publishes without an answer
+	over   atomic.Bool  // the session's End was said: no request is carried out, no message sent
 
 	mu       sync.Mutex
 	main     *lane              // of the first stream; written once, so that Run reads it without mu
@@ -326,8 +327,8 @@ func (s *Server) GoAway(reason relay.Code, deadline time.Duration, alternatives 
 }
 
 // Close ends the session: an End with ref 0 goes out, then the connection closes, when the peer
-// has hung up or closeWithin is over: WebTransport and QUIC drop what has not arrived by then. It
-// does not wait.
+// has hung up or closeWithin is over: WebTransport and QUIC drop what has not arrived by then.
+// Until then requests are read and dropped. It does not wait.
 func (s *Server) Close(code relay.Code, reason string) {
 	s.mu.Lock()
 	if s.closing {
@@ -343,6 +344,7 @@ func (s *Server) Close(code relay.Code, reason string) {
 		return
 	}
 	if code != relay.Done {
+		s.over.Store(true)
 		main.commit(appendEnd(main.begin(), 0, relay.End{Code: code, Detail: reason}, relay.Position{}))
 	}
 	late := time.AfterFunc(closeWithin, hangUp)
