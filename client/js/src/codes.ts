@@ -56,10 +56,7 @@ export type Retry = "final" | "again" | "later" | "token" | "elsewhere";
 
 /** The code's retry rule. An unknown code, from a newer relay, is "later". */
 export function retryOf(n: number): Retry {
-  if (n === 20 || n === 21) return "token";
-  if (n === 40 || n === 43) return "again";
-  if (n === 31 || n === 60 || n === 62) return "elsewhere";
-  return [0, 10, 11, 12, 13, 14, 22, 23, 24, 30, 41, 42, 44, 53, 61].includes(n) ? "final" : "later";
+  return ({ f: "final", t: "token", a: "again", e: "elsewhere" } as Record<string, Retry>)["f---------fffff-----ttfff-----fe--------affaf--------f------efe"[n]!] ?? "later";
 }
 
 /** Bytes of the relay that end the session with `code`. Internal: what a caller sees is a ProtocolError. */

@@ -17,7 +17,7 @@ const reasons: readonly GapReason[] = ["trimmed", "compacted", "epoch"];
 /** Durations from the relay are bounded to a day: timers take no more than 2^31 ms. */
 const day = 86_400_000;
 
-/** Writes a frame: its fields from 1 on; what is 0, false or empty is left out. */
+/** Writes a frame: its fields from 1 on; what is 0 or empty is left out. */
 function frame(w: Writer, type: number, ref: number, ...values: Value[]): void {
   w.varint(type);
   w.varint(ref);
@@ -30,14 +30,14 @@ export function appendHello(w: Writer, h: { token: string; lanes: number; agent:
 }
 
 export function appendPublish(w: Writer, ref: number, p: Publication): void {
-  frame(w, 4, ref, p.channel, p.producer, p.n, p.age, p.void, 0, p.body);
+  frame(w, 4, ref, p.channel, p.producer, p.n, p.age, +p.void, 0, p.body);
 }
 
 export function appendSubscribe(w: Writer, ref: number, r: SubscribeRequest): void {
   const { kind, position = zero, count = 0, ms = 0 } = r.from as { kind: string; position?: Position; count?: number; ms?: number };
   frame(
     w, 6, ref, r.channel, starts.indexOf(kind), position.epoch, position.seq, count, ms,
-    r.latest, r.limit, r.barrier, r.own, r.datagram, r.credit,
+    +r.latest, r.limit, +r.barrier, +r.own, +r.datagram, r.credit,
   );
 }
 
@@ -113,12 +113,12 @@ export class FrameReader extends Splitter {
     super(
       (type) => {
         // The frames that only go up.
-        if (type > 0 && type < 15 && type % 2 === 0) malformed("frame " + type);
+        if (type > 0 && type < 15 && type % 2 === 0) malformed();
         return frames[type]?.[0];
       },
       (type, ref, c) => {
         // Welcome and GoAway are of the session, End may be, others are of a request.
-        if (type !== 0x24 && (type === 0x20 || type === 0x2f) === ref > 0) malformed("ref " + ref);
+        if (type !== 0x24 && (type === 0x20 || type === 0x2f) === ref > 0) malformed();
         frames[type]![1](sink, ref, c);
       },
     );

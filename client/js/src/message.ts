@@ -123,7 +123,7 @@ export function encodeMessage(m: Outgoing, payload: number): Uint8Array {
   const before = w.length;
   const headers = m.headers ?? {};
   // Of a Map or a list, Object.entries would be something else.
-  if (typeof headers !== "object" || Symbol.iterator in headers) throw new BadRequestError("headers: give a plain object of strings");
+  if (typeof headers !== "object" || Symbol.iterator in headers) throw new BadRequestError("headers: give a plain object");
   const entries = Object.entries(headers).map(([header, v]) => {
     const name = text("header name", header);
     const value = text("header " + header, v);
@@ -139,7 +139,7 @@ export function encodeMessage(m: Outgoing, payload: number): Uint8Array {
   }
   const contentType = text("contentType", m.contentType ?? "");
   if (contentType.length) w.field(4, contentType);
-  if (m.id !== undefined && !text("id", m.id).length) throw new BadRequestError("id is empty: leave it out, or give one");
+  if (m.id !== undefined && !text("id", m.id).length) throw new BadRequestError("id is empty: leave it out");
   within("headers and content type", w.length - before, maxOther);
   return w.take();
 }
@@ -171,7 +171,7 @@ function payloadOf(m: any): Uint8Array {
 /** The UTF-8 of a text: a lone surrogate has none, and would be changed silently. */
 function text(what: string, s: string): Uint8Array {
   if (typeof s !== "string") throw new BadRequestError(what + " is no string: give text");
-  if (/\p{Cs}/u.test(s)) throw new BadRequestError(what + " has a lone surrogate, which UTF-8 cannot hold: remove it, or send bytes");
+  if (/\p{Cs}/u.test(s)) throw new BadRequestError(what + " has a lone surrogate: remove it, or send bytes");
   return utf8(s);
 }
 

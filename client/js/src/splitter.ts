@@ -55,7 +55,7 @@ export class Splitter {
         exact(ref);
         // The lowest bit is that of the first byte, of a type beyond 2^53 too.
         if (longest === undefined && !(piece[start]! & 1)) throw new ProtocolViolation("unknown frame " + type, Code.unsupported);
-        if (size > (longest ?? limit)) throw new ProtocolViolation(`frame ${type} of ${size} bytes`, Code.too_large);
+        if (size > (longest ?? limit)) throw new ProtocolViolation("too long frame " + type, Code.too_large);
         if (after <= end) {
           c.end = after;
           if (longest) this.#take(type, ref, c);
@@ -73,6 +73,6 @@ export class Splitter {
 
   /** The stream has ended. Throws if it did so within a frame. */
   finish(): void {
-    if (this.#missing) malformed("stream: it ended within a frame");
+    if (this.#missing) malformed();
   }
 }

@@ -12,13 +12,14 @@ export function utf8(s: string): Uint8Array {
   return encoder.encode(s);
 }
 
-export function malformed(what: string): never {
-  throw new ProtocolViolation("malformed " + what);
+/** What is not the protocol. */
+export function malformed(): never {
+  throw new ProtocolViolation("malformed bytes");
 }
 
 /** A number that names something, if it is one. */
 export function exact(v: number): number {
-  return v > MAX ? malformed("number") : v;
+  return v > MAX ? malformed() : v;
 }
 
 /** Reads varints and fields between `at` and `end` of some bytes. May be used again for others. */
@@ -49,7 +50,7 @@ export class Cursor {
     for (let scale = 1; b > 127; scale *= 128) {
       if (at >= end) return -1;
       b = bytes[at++]!;
-      if (scale > 2 ** 62 && b > 1) malformed("number");
+      if (scale > 2 ** 62 && b > 1) malformed();
       const part = (b & 127) * scale;
       v += part;
       low |= part;
@@ -62,7 +63,7 @@ export class Cursor {
   /** Reads a varint that must be there. */
   number(): number {
     const v = this.varint();
-    return v < 0 ? malformed("number") : v;
+    return v < 0 ? malformed() : v;
   }
 
   /** Reads a varint that names something. */
@@ -82,7 +83,7 @@ export class Cursor {
       if (type) this.at += this.value;
     }
     // Groups are malformed: version 3 of protobuf has none.
-    if (tag < 8 || tag >= 2 ** 32 || (type > 2 && type !== 5) || this.at > this.end) malformed("field");
+    if (tag < 8 || tag >= 2 ** 32 || (type > 2 && type !== 5) || this.at > this.end) malformed();
     return true;
   }
 
@@ -101,13 +102,13 @@ export class Cursor {
     try {
       return strict.decode(this.view());
     } catch {
-      return malformed("text");
+      return malformed();
     }
   }
 }
 
 /** What a field can hold. Of numbers, what is behind the point is not written. */
-export type Value = number | boolean | string | Uint8Array;
+export type Value = number | string | Uint8Array;
 
 /** Writes varints and fields, in their shortest form, into a buffer that grows. */
 export class Writer {
@@ -158,9 +159,9 @@ export class Writer {
 
   /** A field, also if it is 0 or empty. */
   field(n: number, v: Value): void {
-    const number = typeof v === "number" || typeof v === "boolean";
+    const number = typeof v === "number";
     this.varint(n * 8 + (number ? 0 : 2));
-    if (number) this.varint(Math.floor(+v));
+    if (number) this.varint(Math.floor(v));
     else if (typeof v === "string") this.sized(() => (this.length += encoder.encodeInto(v, this.#room(3 * v.length).subarray(this.length)).written));
     else {
       this.varint(v.length);
@@ -168,12 +169,12 @@ export class Writer {
     }
   }
 
-  /** Fields from 1 on; what is 0, false or empty is left out. */
+  /** Fields from 1 on; what is 0 or empty is left out. */
   fields(values: readonly Value[]): void {
     let n = 0;
     for (const v of values) {
       n++;
-      if ((v as Uint8Array).length ?? +v >= 1) this.field(n, v);
+      if (((v as Uint8Array).length ?? v) >= 1) this.field(n, v);
     }
   }
 
