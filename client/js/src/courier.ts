@@ -143,7 +143,7 @@ export function startCourier(limit: number): Courier {
         const cost = body.length + letterCost;
         if (pending && bytes + cost > limit) {
           throw new BusyError(
-            `publish to ${channel}: ${bytes} bytes of publishes wait for their answers, of at most ${limit}: await some before you publish more, or raise "unanswered"`,
+            `publish to ${channel}: ${bytes} bytes wait for answers, at most ${limit}: await some, or raise "unanswered"`,
           );
         }
         const give = () => {

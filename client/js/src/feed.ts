@@ -1,7 +1,7 @@
 // Keeps one subscription running over the links that a client has, one after another.
 
 import { fullJitter, retryDelay } from "./backoff.ts";
-import { Code, retryOf } from "./codes.ts";
+import { retryOf } from "./codes.ts";
 import { errorOf, ProtocolError } from "./errors.ts";
 import type { LinkLike, LinkSubscription, SubscriptionSink } from "./link.ts";
 import type { Position } from "./position.ts";
@@ -58,11 +58,11 @@ interface Source extends SubscriptionSink {
   readonly link: LinkLike;
   /** Bytes that the relay may still send; below 0 by a part of a message. */
   credit: number;
-  handle: LinkSubscription | undefined;
+  handle?: LinkSubscription;
   /** When its OK came. */
-  since: number | undefined;
+  since?: number;
   /** It said that it will end. */
-  announced: boolean;
+  announced?: boolean;
 }
 
 /** A source that ends sooner counts as a failure. Milliseconds. */
@@ -97,9 +97,6 @@ export function startFeed(host: Host, reading: Reading, size: number, consumer: 
     const s: Source = {
       link,
       credit,
-      handle: undefined,
-      since: undefined,
-      announced: false,
       ok(at, head) {
         if (s === successor) {
           drop(current);
@@ -141,7 +138,7 @@ export function startFeed(host: Host, reading: Reading, size: number, consumer: 
           return;
         }
         drop(s);
-        if (end.code === Code.done) finish();
+        if (!end.code) finish();
         else if (retryOf(end.code) === "final" && !current) finish(errorOf(end, what));
         else if (link === host.link() && !link.end) again(s, end);
         else open();
@@ -175,7 +172,7 @@ export function startFeed(host: Host, reading: Reading, size: number, consumer: 
 
   /** Does what the track says. A hole is asked for again, once. */
   function heed(s: Source, verdict: Verdict): void {
-    if (verdict === "broken") finish(new ProtocolError(what + ": messages are left out; report it to the relay's operator"));
+    if (verdict === "broken") finish(new ProtocolError(what + ": messages are left out; report it"));
     else if (verdict === "hole") {
       drop(s);
       open();

@@ -20,7 +20,7 @@ export interface HistoryOptions {
  * anew, and takes as much memory as a subscription. Throws BadRequestError for options that cannot be.
  */
 export function history(host: Host, channel: string, options: HistoryOptions): AsyncIterable<Message> {
-  if (Object(options) !== options) bad("options", options, 'an object, as { limit: 100 }');
+  if (Object(options) !== options) bad("options", options, 'an object, as { from: "start" }');
   const limit = count("limit", options.limit, Number.MAX_SAFE_INTEGER, 1);
   const from = options.from === "live" ? "start" : (options.from ?? "start");
   parseStart(from);

@@ -148,15 +148,15 @@ export function outbox(channel: string, draw: () => Uint8Array, id: Uint8Array |
     if (code === 42 || code === 44) {
       // conflict, voided: the number is used, but not by this message
       l.maybe = false;
-      finish(l, undefined, l.refusal ?? end);
+      finish(l, l.refusal ?? end);
     } else if (code === 40 && l.leads && l.n > 1) {
       spent = true; // the home answered the number before, and has forgotten it
     } else if (!again && id) {
       l.maybe ||= old; // who had the id before may have sent it
-      finish(l, undefined, end);
+      finish(l, end);
     } else if (!again && (old || p.void)) {
       spent = true; // also where the number cannot even be used up
-      if (++l.renewals > maxRenewals) finish(l, undefined, end);
+      if (++l.renewals > maxRenewals) finish(l, end);
     } else {
       if (again) l.maybe ||= !definite.includes(code);
       else {
@@ -170,8 +170,8 @@ export function outbox(channel: string, draw: () => Uint8Array, id: Uint8Array |
     }
   }
 
-  /** Gives l's caller its answer, once: a position, or why not. */
-  function tell(l: Letter, at: Position | undefined, reason?: unknown): void {
+  /** Gives l's caller its answer, once: why not, or a position. */
+  function tell(l: Letter, reason: unknown, at?: Position): void {
     if (l.told) return;
     l.told = true;
     l.tell(
@@ -187,7 +187,7 @@ export function outbox(channel: string, draw: () => Uint8Array, id: Uint8Array |
     let error = end && errorOf(end, what);
     // The code alone leaves the outcome open; a producer that was never lost says more.
     if (error instanceof UnknownOutcomeError) error = new MeridianError(error.message, end);
-    tell(l, undefined, error);
+    tell(l, error);
   }
 
   /** Takes l out: nothing more is to come of it. */
@@ -197,10 +197,9 @@ export function outbox(channel: string, draw: () => Uint8Array, id: Uint8Array |
     ended(l);
   }
 
-  function finish(l: Letter, at: Position | undefined, refusal?: End): void {
+  function finish(l: Letter, refusal: End | undefined): void {
     remove(l);
-    if (at) tell(l, at);
-    else fail(l, refusal);
+    fail(l, refusal);
   }
 
   function rewind(): void {
@@ -217,7 +216,7 @@ export function outbox(channel: string, draw: () => Uint8Array, id: Uint8Array |
     if (!spent || flight) return;
     for (let l = list.after, after; l !== list; l = after) {
       after = l.after;
-      if (l.maybe || l.told) finish(l, undefined, l.refusal);
+      if (l.maybe || l.told) finish(l, l.refusal);
       else l.n = 0;
     }
     rewind();
@@ -258,17 +257,18 @@ export function outbox(channel: string, draw: () => Uint8Array, id: Uint8Array |
         // Also when late: it stands.
         failures = 0;
         used = now;
-        finish(l, at);
+        remove(l);
+        tell(l, undefined, at);
       } else if (!late) refuse(l, p, end!, now, random);
       settle();
     },
     cancel(l, reason) {
-      tell(l, undefined, reason);
+      tell(l, reason);
       if (!l.n || (id && !l.flying)) remove(l);
     },
     abandon(reason) {
       for (let l; (l = list.after) !== list; ) {
-        tell(l, undefined, reason);
+        tell(l, reason);
         remove(l);
       }
     },

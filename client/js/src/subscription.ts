@@ -96,7 +96,7 @@ interface Call {
 
 /** limit: messages; 0: endless. Throws BadRequestError, or what the client ended with. */
 export function subscribe(host: Host, channel: string, options: SubscribeOptions, limit = 0): Subscription {
-  if (Object(options) !== options) bad("options", options, 'an object, as { from: "live" }');
+  if (Object(options) !== options) bad("options", options, 'an object, as { from: "start" }');
   const { from = "live", mode = "reliable", datagram = false, barrier = false } = options;
   if (mode !== "reliable" && mode !== "latest") bad("mode", mode, '"reliable" or "latest"');
   const latest = mode === "latest";
@@ -117,8 +117,7 @@ export function subscribe(host: Host, channel: string, options: SubscribeOptions
   });
   standing.catch(() => {});
 
-  const reading = { channel, from: parseStart(from), latest, limit, barrier, own: true, datagram };
-  const feed = startFeed(host, reading, count("window", options.window, host.settings.window, 1), {
+  const feed = startFeed(host, { channel, from: parseStart(from), latest, limit, barrier, own: true, datagram }, count("window", options.window, host.settings.window, 1), {
     held: () => queue.bytes,
     message(at, body, free) {
       const m = new Message(channel, at, queue.own(body));
@@ -177,7 +176,7 @@ export function subscribe(host: Host, channel: string, options: SubscribeOptions
       feed.finish();
     },
     [Symbol.asyncIterator]() {
-      if (looped && !over) throw new BadRequestError(`subscription to ${channel}: it is read by another loop; subscribe once for each`);
+      if (looped && !over) throw new BadRequestError(`subscription to ${channel}: another loop reads it; subscribe once for each`);
       looped = true;
       return this;
     },
