@@ -109,7 +109,7 @@ export function connect(url: string | URL, options: ConnectOptions = {}): Relay 
   async function nameOf(id: string): Promise<Uint8Array> {
     // Bound to the subject, so that none can take another's.
     const who = id && typeof id === "string" && subjectOf(await tokens.get());
-    return producerOf(who || bad("id", id, "text that is not empty, and a token that is a JWT with sub"), id);
+    return producerOf(who || bad("id", id, "text, and a token that is a JWT with sub"), id);
   }
 
   function tell(to: State, reason: Error | undefined): void {
@@ -134,7 +134,7 @@ export function connect(url: string | URL, options: ConnectOptions = {}): Relay 
   }
 
   function aborted(): void {
-    end(new ClosedError("the client was closed by its signal", { cause: signal!.reason }));
+    end(new ClosedError("the client was closed: its signal aborted", { cause: signal!.reason }));
   }
 
   async function drain(timeout = 5_000): Promise<void> {

@@ -76,7 +76,7 @@ export function settings(url: string | URL, o: ConnectOptions): Settings {
   const origin = originOf("relay URL", url);
   const { token = "", getToken, signal, webSocketURL, backoff, carriers = known, agent = `meridian-js/${version}` } = o;
   const check = (name: string, value: unknown, ok: unknown, remedy: string) => ok || bad(name, value, remedy);
-  check("carriers", carriers, Array.isArray(carriers) && carriers.every((k) => known.includes(k)) && carriers.length, 'a list of "webtransport", "websocket" or both');
+  check("carriers", carriers, Array.isArray(carriers) && carriers.every((k) => known.includes(k)) && carriers.length, "some of " + show(known));
   const usable = carriers.filter((k) => k === "websocket" || origin.startsWith("https"));
   check("relay URL", origin, usable.length, where);
   // A token's value is told to nobody.

@@ -9,7 +9,7 @@ export type PageEvent = "visibilitychange" | "resume" | "pagehide" | "pageshow" 
  */
 export function watchPage(tell: (event: PageEvent) => void): () => void {
   const stop = new AbortController();
-  const events: PageEvent[] = ["visibilitychange", "resume", "pagehide", "pageshow", "online", "offline"];
+  const events = "visibilitychange resume pagehide pageshow online offline".split(" ") as PageEvent[];
   // The first two are the document's.
   events.forEach((event, i) => (i < 2 ? globalThis.document : globalThis)?.addEventListener?.(event, () => tell(event), stop));
   return () => stop.abort();
