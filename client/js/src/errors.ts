@@ -84,9 +84,6 @@ export class ProtocolError extends MeridianError {
   override readonly name = "ProtocolError";
 }
 
-const newToken = "fetch a new token";
-const withId = "give messages an id to repeat them safely";
-
 /** The class of each code, and what to do where the relay's words do not say. */
 const kinds: Record<number, readonly [typeof MeridianError, string?]> = {
   10: [ProtocolError, "report it"],
@@ -95,15 +92,15 @@ const kinds: Record<number, readonly [typeof MeridianError, string?]> = {
   13: [TooLargeError],
   14: [BadRequestError, "write namespace:name"],
   20: [UnauthorizedError, "check the token's issuer, audience, times and key"],
-  21: [UnauthorizedError, newToken],
+  21: [UnauthorizedError, "fetch a new token"],
   22: [ForbiddenError, "ask for a token whose cap allows it"],
-  23: [UnauthorizedError, newToken],
+  23: [UnauthorizedError, "fetch a new token"],
   24: [ForbiddenError, "list this page's origin at the relay"],
   25: [ConnectionError],
   30: [BadRequestError, "use a namespace that the relay has"],
-  41: [UnknownOutcomeError, withId],
+  41: [UnknownOutcomeError, "give messages an id to repeat them safely"],
   42: [ConflictError, "use an id for one message only"],
-  43: [UnknownOutcomeError, withId],
+  43: [UnknownOutcomeError, "give messages an id to repeat them safely"],
   53: [BusyError, "close some"],
   60: [ConnectionError],
   62: [ConnectionError],

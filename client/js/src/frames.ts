@@ -88,7 +88,7 @@ const frames: Record<number, readonly [longest: number, give: (sink: FrameSink, 
     const [code, retryAfter, deadline, detail, [, alternatives], epoch, seq] = v;
     sink.end(ref, { code, retryAfter, deadline, detail, alternatives, last: epoch || seq ? position(v, 5) : undefined });
   }],
-  0x26: [1053984, (sink, ref, c) => sink.message(ref, c.name(), c.name(), message(c))],
+  0x26: [1053984, (sink, ref, c) => sink.message(ref, exact(c.number()), exact(c.number()), message(c))],
   0x28: [256, (sink, ref, c) => {
     const v = fields(c, "ppppu");
     sink.gap(ref, position(v, 0), position(v, 2), reasons[v[4] - 1] ?? "trimmed");
@@ -171,7 +171,7 @@ export function decodeDatagram(
 ): { ref: number; epoch: number; seq: number; body: Uint8Array } | undefined {
   try {
     const c = new Cursor(bytes);
-    return { ref: c.name(), epoch: c.name(), seq: c.name(), body: message(c) };
+    return { ref: exact(c.number()), epoch: exact(c.number()), seq: exact(c.number()), body: message(c) };
   } catch {
     return undefined;
   }

@@ -150,8 +150,8 @@ function within(what: string, size: number, most: number): void {
 
 function payloadOf(m: any): Uint8Array {
   const given = ["text", "json", "bytes"].filter((kind) => kind in Object(m));
-  const [kind] = given;
-  if (!kind || given[1]) throw new BadRequestError(`message with ${given.join(" and ") || "no payload"}: give one of text, json and bytes`);
+  const [kind, other] = given;
+  if (!kind || other) throw new BadRequestError(`message with ${given.join(" and ") || "no payload"}: give one of text, json and bytes`);
   if (kind === "text") return text(kind, m.text);
   try {
     if (kind === "json") {
@@ -163,7 +163,7 @@ function payloadOf(m: any): Uint8Array {
     const { buffer, byteOffset, byteLength } = ArrayBuffer.isView(m.bytes) ? m.bytes : new DataView(m.bytes);
     return new Uint8Array(buffer, byteOffset, byteLength);
   } catch (e) {
-    const why = kind === "bytes" ? "give a Uint8Array or an ArrayBuffer" : e instanceof Error ? e.message : e;
+    const why = kind === "bytes" ? "give a Uint8Array or an ArrayBuffer" : ((e as Error | null)?.message ?? e);
     throw new BadRequestError(`${kind}: ${why}`, { cause: e });
   }
 }

@@ -66,11 +66,6 @@ export class Cursor {
     return v < 0 ? malformed() : v;
   }
 
-  /** Reads a varint that names something. */
-  name(): number {
-    return exact(this.number());
-  }
-
   /** Reads the next field into `tag` and `value`; false: there is none. Of bytes, `at` is then behind them. */
   next(): boolean {
     if (this.at >= this.end) return false;
