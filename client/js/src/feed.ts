@@ -6,7 +6,7 @@ import { errorOf, ProtocolError } from "./errors.ts";
 import type { LinkLike, LinkSubscription, SubscriptionSink } from "./link.ts";
 import type { Position } from "./position.ts";
 import type { End } from "./session.ts";
-import { Track } from "./track.ts";
+import { track } from "./track.ts";
 import type { Hole, Reading, Verdict } from "./track.ts";
 import { Window } from "./window.ts";
 
@@ -72,7 +72,7 @@ const stableAfter = 5000;
 export function startFeed(host: Host, reading: Reading, size: number, consumer: Consumer): Feed {
   host.check();
   const what = "subscription to " + reading.channel;
-  const track = new Track(reading);
+  const progress = track(reading);
   const window = new Window(size);
   let current: Source | undefined;
   let successor: Source | undefined; // of the current
@@ -104,9 +104,9 @@ export function startFeed(host: Host, reading: Reading, size: number, consumer: 
           successor = undefined;
         }
         s.since = performance.now();
-        const resumed = track.begun;
-        const verdict = track.ok(at, head);
-        if (verdict === "take" || verdict === "done") consumer.stands({ position: track.last, head }, resumed);
+        const resumed = progress.begun;
+        const verdict = progress.ok(at, head);
+        if (verdict === "take" || verdict === "done") consumer.stands({ position: progress.last, head }, resumed);
         heed(s, verdict);
       },
       message(epoch, seq, body, free) {
@@ -120,14 +120,14 @@ export function startFeed(host: Host, reading: Reading, size: number, consumer: 
           }
         }
         const at = { epoch, seq };
-        const verdict = track.message(at);
+        const verdict = progress.message(at);
         if (verdict === "take" || verdict === "last") consumer.message(at, body, free);
         heed(s, verdict);
       },
       gap(after, next, reason) {
-        const h = track.gap(after, next, reason);
+        const h = progress.gap(after, next, reason);
         if (h) consumer.hole(h);
-        if (track.complete) finish();
+        if (progress.complete()) finish();
       },
       status: consumer.status,
       end(end) {
@@ -147,7 +147,7 @@ export function startFeed(host: Host, reading: Reading, size: number, consumer: 
     if (current) successor = s;
     else current = s;
     host.join(link);
-    s.handle = link.subscribe(track.request(credit), s);
+    s.handle = link.subscribe(progress.request(credit), s);
   }
 
   function drop(s: Source | undefined): void {

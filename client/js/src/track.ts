@@ -22,71 +22,73 @@ export interface Hole {
   readonly reason: GapReason;
 }
 
-export class Track {
-  readonly #first: Reading;
-  #end: Position = { epoch: Infinity, seq: 0 }; // where a limited one is complete
-  #left: number; // of a limit
-  #holes = 0; // in a row, without a message between
-
+/** Follows one subscription. */
+export interface Track {
   /** The first OK came. */
-  begun = false;
+  readonly begun: boolean;
   /** Everything up to here was taken, or named in a gap. */
-  last = zero;
-
-  constructor(first: Reading) {
-    this.#first = first;
-    this.#left = first.limit;
-  }
-
-  /** What to ask the next link for. */
-  request(credit: number): SubscribeRequest {
-    return {
-      ...this.#first,
-      ...(this.begun && { from: { kind: "after", position: this.last }, limit: Math.max(this.#left, 0), barrier: false }),
-      credit,
-    };
-  }
-
-  ok(at: Position, head: Position): Verdict {
-    if (!this.begun) {
-      this.begun = true;
-      this.last = at;
-      if (this.#left) this.#end = head; // a later link's may be beyond it
-    } else if (before(this.last, at)) {
-      return this.#hole(); // asked for from before `last` was known, or before a gap led back
-    }
-    return this.complete ? "done" : "take";
-  }
-
-  message(at: Position): Verdict {
-    const { last } = this;
-    if (!before(last, at)) return "skip";
-    if (before(this.#end, at)) return "done";
-    // Only a gap leads to another epoch, or away from the start of one.
-    const next = at.epoch === last.epoch || !last.seq ? last.seq + 1 : 0;
-    if (at.seq !== next && !this.#first.latest) return this.#hole();
-    this.last = at;
-    this.#holes = 0;
-    return --this.#left && !this.complete ? "take" : "last";
-  }
-
-  /** Moves on to before the gap's end; undefined if all of it was named before. */
-  gap(after: Position, next: Position, reason: GapReason): Hole | undefined {
-    const { last } = this;
-    const prior = { epoch: next.epoch, seq: Math.max(next.seq - 1, 0) };
-    // Where next is not beyond after, the home is not where it was: it begins again.
-    if (before(after, next) && !before(last, prior)) return undefined;
-    this.last = prior;
-    // A broken continuity may void what was taken beyond `after`. Else all of it still stands.
-    return { after: reason === "epoch" && before(after, last) ? after : last, next, reason };
-  }
-
+  readonly last: Position;
   /** Whether a limited one has reached where it ends. */
-  get complete(): boolean {
-    return !before(this.last, this.#end);
-  }
+  complete(): boolean;
+  /** What to ask the next link for. */
+  request(credit: number): SubscribeRequest;
+  ok(at: Position, head: Position): Verdict;
+  message(at: Position): Verdict;
+  /** Moves on to before the gap's end; undefined if all of it was named before. */
+  gap(after: Position, next: Position, reason: GapReason): Hole | undefined;
+}
 
-  #hole(): Verdict {
-    return this.#holes++ ? "broken" : "hole";
-  }
+export function track(first: Reading): Track {
+  let end: Position = { epoch: Infinity, seq: 0 }; // where a limited one is complete
+  let left = first.limit;
+  let holes = 0; // in a row, without a message between
+  let begun = false;
+  let last = zero;
+
+  const complete = () => !before(last, end);
+  const hole = () => (holes++ ? "broken" : "hole");
+
+  return {
+    get begun() {
+      return begun;
+    },
+    get last() {
+      return last;
+    },
+    complete,
+    request: (credit) => ({
+      ...first,
+      ...(begun && { from: { kind: "after", position: last }, limit: Math.max(left, 0), barrier: false }),
+      credit,
+    }),
+    ok(at, head) {
+      if (!begun) {
+        begun = true;
+        last = at;
+        if (left) end = head; // a later link's may be beyond it
+      } else if (before(last, at)) {
+        return hole(); // asked for from before `last` was known, or before a gap led back
+      }
+      return complete() ? "done" : "take";
+    },
+    message(at) {
+      if (!before(last, at)) return "skip";
+      if (before(end, at)) return "done";
+      // Only a gap leads to another epoch, or away from the start of one.
+      const next = at.epoch === last.epoch || !last.seq ? last.seq + 1 : 0;
+      if (at.seq !== next && !first.latest) return hole();
+      last = at;
+      holes = 0;
+      return --left && !complete() ? "take" : "last";
+    },
+    gap(after, next, reason) {
+      const from = last;
+      const prior = { epoch: next.epoch, seq: Math.max(next.seq - 1, 0) };
+      // Where next is not beyond after, the home is not where it was: it begins again.
+      if (before(after, next) && !before(from, prior)) return undefined;
+      last = prior;
+      // A broken continuity may void what was taken beyond `after`. Else all of it still stands.
+      return { after: reason === "epoch" && before(after, from) ? after : from, next, reason };
+    },
+  };
 }

@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { GapReason } from "../src/link.ts";
 import type { Position } from "../src/position.ts";
-import { Track } from "../src/track.ts";
-import type { Reading } from "../src/track.ts";
+import { track } from "../src/track.ts";
+import type { Reading, Track } from "../src/track.ts";
 import { at } from "./reading.ts";
 
 const live: Reading = { channel: "demo:x", from: { kind: "live" }, latest: false, limit: 0, barrier: false, own: true, datagram: false };
@@ -25,7 +25,7 @@ const gap =
   (t) => {
     const h = t.gap(after, next, reason);
     const found = h ? `${h.after.epoch}:${h.after.seq}-${h.next.epoch}:${h.next.seq} ${h.reason}` : "none";
-    return found + (t.complete ? " complete" : "");
+    return found + (t.complete() ? " complete" : "");
   };
 
 const cases: [name: string, options: Partial<Reading>, steps: Step[]][] = [
@@ -125,7 +125,7 @@ const cases: [name: string, options: Partial<Reading>, steps: Step[]][] = [
 
 for (const [name, options, steps] of cases) {
   test(`track: ${name}`, () => {
-    const t = new Track({ ...live, ...options });
+    const t = track({ ...live, ...options });
     steps.forEach(([frame, want, last], i) => {
       assert.equal(frame(t), want, `step ${i}`);
       assert.deepEqual(t.last, last, `step ${i}`);
@@ -134,7 +134,7 @@ for (const [name, options, steps] of cases) {
 }
 
 test("track asks for the rest", () => {
-  const t = new Track({ ...live, from: { kind: "last", count: 9 }, limit: 5, barrier: true });
+  const t = track({ ...live, from: { kind: "last", count: 9 }, limit: 5, barrier: true });
   assert.deepEqual(t.request(7), { ...live, from: { kind: "last", count: 9 }, limit: 5, barrier: true, credit: 7 });
   t.ok(at(1, 1), at(1, 9));
   t.message(at(1, 2));
