@@ -88,8 +88,8 @@ function endOf(code: number, detail: string): End {
   return { code, retryAfter: 0, deadline: 0, detail, alternatives: [], last: undefined };
 }
 
-function out(what: string): never {
-  throw new ProtocolViolation(what + " is out of place");
+function out(ref: number, what = "order"): never {
+  throw new ProtocolViolation(`malformed ${what} of ref ${ref}`);
 }
 
 export function newLink(events: LinkEvents): Starting {
@@ -123,10 +123,14 @@ export function newLink(events: LinkEvents): Starting {
     if (!flushing) queueMicrotask(flush);
     flushing = true;
   };
+  const send = <What>(append: (w: Writer, ref: number, what: What) => void, ref: number, what: What) => {
+    append(written, ref, what);
+    flushSoon();
+  };
 
   /** Tells who was refused that publish may take something again. */
   const room = () => {
-    if (!refused || !link.welcome) return;
+    if (!refused) return;
     refused = false;
     queueMicrotask(() => link.end || link.onRoom?.());
   };
@@ -150,20 +154,20 @@ export function newLink(events: LinkEvents): Starting {
     }
   };
 
-  const call = (what: string, ping: boolean, append: (ref: number) => void) => {
+  const call = (name: string, append: (w: Writer, ref: number, what: string) => void, what: string) => {
     const answer = new Promise<number>((resolve, reject) => {
       const since = performance.now();
       const waiting = [...requests.values()].filter((r) => !r.cost).length;
-      const no = link.end ?? (waiting < mostCalls ? undefined : endOf(Code.busy, "too many at a time"));
-      if (no) return reject(errorOf(no, what));
+      const refuse = (end: End) => reject(errorOf(end, name));
+      if (link.end) return refuse(link.end);
+      if (waiting >= mostCalls) return refuse(endOf(Code.busy, "too many at a time"));
       requests.set(++last, {
         cost: 0,
         since,
-        ping,
-        answer: (_, end, ms) => (end ? reject(errorOf(end, what)) : resolve(ms ?? performance.now() - since)),
+        ping: append === appendPing,
+        answer: (_, end, ms = performance.now() - since) => (end ? refuse(end) : resolve(ms)),
       });
-      append(last);
-      flushSoon();
+      send(append, last, what);
     });
     answer.catch(() => {}); // it may be that nobody waits any more
     return answer;
@@ -176,6 +180,9 @@ export function newLink(events: LinkEvents): Starting {
     r?.sink.end(endOf(code, detail));
   };
 
+  /** Ends a subscription after the link. */
+  const lose = (ref: number) => queueMicrotask(() => drop(ref, Code.link_lost, link.end!.detail));
+
   /** Ends everything, once; the carrier's session with the code given. */
   const finish = (end: End, code = end.code) => {
     if (link.end) return;
@@ -186,10 +193,8 @@ export function newLink(events: LinkEvents): Starting {
     const unknown = endOf(Code.unknown, "no answer before the session ended: " + end.detail);
     for (const r of requests.values()) queueMicrotask(() => r.answer(undefined, r.cost ? unknown : end));
     requests.clear();
-    queueMicrotask(() => {
-      if (session) events.closed(end); // else nobody was given the link
-      for (const ref of readers.keys()) queueMicrotask(() => drop(ref, Code.link_lost, end.detail));
-    });
+    if (session) queueMicrotask(() => events.closed(end)); // else nobody was given the link
+    for (const ref of readers.keys()) lose(ref);
   };
 
   /** What handles something of the relay; whatever it throws ends the session. */
@@ -208,11 +213,11 @@ export function newLink(events: LinkEvents): Starting {
   /** A frame for the subscription ref, or for one that was closed here; `begins`: it may be the first. */
   const reader = (ref: number, begins: boolean) => {
     // On a stream of its own, OK may overtake Welcome.
-    if ((!link.welcome && !stream) || ref > last || requests.has(ref)) out("a frame for " + ref);
+    if ((!link.welcome && !stream) || ref > last || requests.has(ref)) out(ref);
     const r = link.end ? undefined : readers.get(ref);
     if (!r) return;
     r.stream = stream;
-    if (!r.begun && !begins) out("what came before OK");
+    if (!r.begun && !begins) out(ref);
     return r;
   };
 
@@ -220,7 +225,7 @@ export function newLink(events: LinkEvents): Starting {
   const answer = (ref: number, at: Position | undefined, end: End | undefined, pong: boolean, ms?: number) => {
     const r = requests.get(ref);
     if (!r) return false;
-    if (!r.ping === pong || (end && !end.code)) out("the answer to " + ref);
+    if (!r.ping === pong || (end && !end.code)) out(ref);
     settle(ref, r);
     r.answer(at, end, ms);
     return true;
@@ -229,7 +234,7 @@ export function newLink(events: LinkEvents): Starting {
   const sink: FrameSink = {
     welcome(w) {
       if (link.end) return;
-      if (link.welcome || stream) out("Welcome");
+      if (link.welcome || stream) out(0);
       link.welcome = w;
       clearTimeout(timer);
       timer = undefined;
@@ -237,14 +242,14 @@ export function newLink(events: LinkEvents): Starting {
       room();
     },
     goAway(g) {
-      if (!link.welcome) out("GoAway");
+      if (!link.welcome) out(0);
       if (!link.end) events.goAway(g);
     },
     ok(ref, at, head, tokenExpires) {
       if (answer(ref, at, undefined, false, tokenExpires)) return;
       const r = reader(ref, true);
       if (!r) return;
-      if (r.begun) out("a second OK");
+      if (r.begun) out(ref);
       r.begun = true;
       r.sink.ok(at, head);
     },
@@ -259,10 +264,8 @@ export function newLink(events: LinkEvents): Starting {
     message(ref, epoch, seq, body) {
       const r = reader(ref, false);
       if (!r) return;
-      if (!r.free) {
-        if (r.credit <= 0) out("a message beyond the credit of ref " + ref);
-        r.credit -= body.length;
-      }
+      if (!r.free && r.credit <= 0) out(ref, "credit");
+      r.credit -= body.length;
       r.sink.message(epoch, seq, body, r.free);
     },
     gap(ref, after, next, reason) {
@@ -281,7 +284,7 @@ export function newLink(events: LinkEvents): Starting {
       let frames = streams.get(id);
       if (!frames) {
         // The end of a stream may be overtaken by the beginnings of others.
-        if (id && streams.size > 2 * lanes) out(`a stream beyond ${lanes}`);
+        if (id && streams.size > 2 * lanes) out(0, "number of streams");
         streams.set(id, (frames = new FrameReader(sink)));
       }
       stream = id;
@@ -307,11 +310,8 @@ export function newLink(events: LinkEvents): Starting {
     },
   };
 
-  const link: { -readonly [K in keyof Link]: Link[K] } = {
-    carrier: "websocket", // until it starts
-    welcome: undefined,
-    end: undefined,
-    onRoom: undefined,
+  // It has its carrier once it starts; what is not here is undefined until it comes.
+  const link = {
     heard: 0,
 
     publish(p, answer) {
@@ -328,8 +328,7 @@ export function newLink(events: LinkEvents): Starting {
       }
       unanswered += cost;
       requests.set(++last, { cost, since: performance.now(), answer });
-      appendPublish(written, last, p);
-      flushSoon();
+      send(appendPublish, last, p);
       timer ??= setTimeout(sweep, sweepEvery);
       return true;
     },
@@ -344,32 +343,25 @@ export function newLink(events: LinkEvents): Starting {
         stream: 0,
       };
       readers.set(ref, reader);
-      if (link.end) {
-        const { detail } = link.end;
-        queueMicrotask(() => drop(ref, Code.link_lost, detail));
-      } else {
-        appendSubscribe(written, ref, r);
-        flushSoon();
-      }
+      if (link.end) lose(ref);
+      send(appendSubscribe, ref, r);
       return {
         grant(bytes) {
-          if (!readers.has(ref) || reader.free || bytes <= 0) return;
+          if (reader.free || bytes <= 0) return;
           granted.set(ref, (granted.get(ref) ?? 0) + bytes);
           reader.credit += bytes;
           flushSoon();
         },
         close() {
-          if (!readers.delete(ref)) return;
-          appendCancel(written, ref);
-          flushSoon();
+          if (readers.delete(ref)) send(appendCancel, ref, undefined);
         },
       };
     },
 
-    refresh: (token) => call("the new token", false, (ref) => appendRefresh(written, ref, token)),
-    ping: () => call("ping", true, (ref) => appendPing(written, ref)),
+    refresh: (token) => call("the new token", appendRefresh, token),
+    ping: () => call("ping", appendPing, ""),
     close: (code, reason) => finish(endOf(code, reason)),
-  };
+  } as { -readonly [K in keyof Link]: Link[K] };
 
   return {
     link,
@@ -378,7 +370,6 @@ export function newLink(events: LinkEvents): Starting {
       session = s;
       link.carrier = s.carrier;
       lanes = hello.lanes;
-      link.heard = performance.now();
       const giveUp = (detail: string) => link.welcome || finish(endOf(Code.hello_timeout, detail), Code.cancelled);
       const aborted = () => giveUp("given up before Welcome");
       timer = setTimeout(giveUp, within, `no Welcome within ${within} ms`);

@@ -61,13 +61,13 @@ function sessionOn(ws: WebSocketLike, handler: SessionHandler): Session {
 
   ws.onmessage = ({ data }: { data: ArrayBuffer | string }) => {
     if (c.over) return;
-    const text = typeof data === "string";
-    const [all, verb, code] = (text && /^(?:(reset|stop) (\d{1,3}))?$/.exec(data)) || [];
-    if ((text && all === undefined) || (ended && verb !== "stop")) return c.close(Code.protocol, "out of place on the stream");
-    if (!text) data.byteLength && handler.data(0, new Uint8Array(data));
+    const text = typeof data === "string" ? /^(?:(reset|stop) (\d{1,3}))?$/.exec(data) : undefined;
+    const stop = text?.[1] === "stop";
+    if (text === null || (ended && !stop)) c.close(Code.protocol, "malformed order");
+    else if (!text) handler.data(0, new Uint8Array(data as ArrayBuffer));
     else if (!ended) {
-      ended = verb !== "stop";
-      handler.ended(0, code ? +code : undefined);
+      ended = !stop;
+      handler.ended(0, text[2] ? +text[2] : undefined);
     }
   };
   ws.onerror = (e: { message?: string }) => setTimeout(c.ended, closeWithin, undefined, e.message ?? "");

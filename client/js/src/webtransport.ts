@@ -120,12 +120,11 @@ async function each<T>(readable: ReadableStream<T>, take: (value: T) => unknown)
 
 /** A SHA-256 hash of a certificate as bytes, from them or from their hexadecimal digits; throws if it is not 32 bytes. */
 export function hashBytes(h: string | ArrayBuffer | ArrayBufferView): Uint8Array<ArrayBuffer> {
+  const { buffer = h, byteOffset, byteLength } = h as ArrayBufferView;
   const bytes =
     typeof h === "string"
       ? Uint8Array.from(h.match(/[\da-f]{2}/gi) ?? [], (x) => parseInt(x, 16))
-      : ArrayBuffer.isView(h)
-        ? new Uint8Array(h.buffer as ArrayBuffer, h.byteOffset, h.byteLength)
-        : new Uint8Array(h);
+      : new Uint8Array(buffer as ArrayBuffer, byteOffset, byteLength);
   if (bytes.length !== 32) throw new Error(`a certificate's hash has ${bytes.length} bytes: give the 32 bytes of its SHA-256`);
   return bytes;
 }
