@@ -5,7 +5,7 @@ import { BusyError } from "./errors.ts";
 import type { LinkLike, Publication } from "./link.ts";
 import { Letter, outbox } from "./outbox.ts";
 import type { Outbox } from "./outbox.ts";
-import { Pace } from "./pace.ts";
+import { startPace } from "./pace.ts";
 import type { Position } from "./position.ts";
 
 /** Letters of one channel that leave before another's. */
@@ -44,10 +44,9 @@ export interface Courier {
  * timer runs only while a refusal asks for a wait and a link stands.
  */
 export function startCourier(limit: number): Courier {
-  const pace = new Pace(); // of the link; what it learned goes on with the next
+  const pace = startPace(); // of the link; what it learned goes on with the next
   const boxes = new Map<string, Outbox>(); // by channel; those of ids are only in active
   const active = new Set<Outbox>(); // those with letters, in turn
-  let sweepAt = 64; // channels at which resting outboxes are dropped
   let current: LinkLike | undefined; // its onRoom is set while it takes no more
   let subject: string | undefined; // of the last link
   let pending = 0;
@@ -74,10 +73,8 @@ export function startCourier(limit: number): Courier {
       if (!--pending) drained?.();
     });
     if (producer) return o;
-    if (boxes.size >= sweepAt) {
-      for (const [channel, o] of boxes) if (o.rested(at)) boxes.delete(channel);
-      sweepAt = 2 * boxes.size + 64;
-    }
+    // Now and then, those that nothing is lost with go.
+    if (boxes.size % 64 === 63) for (const [channel, o] of boxes) if (o.rested(at)) boxes.delete(channel);
     boxes.set(channel, o);
     return o;
   }

@@ -11,6 +11,17 @@ const most = 65_536;
 /** Answers that let it grow by one. */
 const growth = 16;
 
+export interface Pace {
+  /** Sent over the link, not answered. */
+  flight: number;
+  /** Nothing is sent before. */
+  until: number;
+  /** Whether one more may be sent. */
+  open(steady: number): boolean;
+  /** Takes the answer to one that was in flight; end undefined: it stands. random is in [0, 1). */
+  answered(end: End | undefined, steady: number, random: number): void;
+}
+
 /**
  * Slows a link down whose publishes are refused because there are too many of them. The limits
  * are the session's, over all channels, and each refusal sends a channel back to what was
@@ -18,28 +29,22 @@ const growth = 16;
  * window at a refusal and lets it grow by one for every few acknowledged (AIMD: Chiu and Jain,
  * 1989). It is pure: times are on the steady clock. A new one bounds nothing.
  */
-export class Pace {
-  /** Sent over the link, not answered. */
-  flight = 0;
-  /** Nothing is sent before. */
-  until = 0;
-  /** Messages in flight at most. */
-  #window = Infinity;
-
-  /** Whether one more may be sent. */
-  open(steady: number): boolean {
-    return steady >= this.until && this.flight < this.#window;
-  }
-
-  /** Takes the answer to one that was in flight; end undefined: it stands. random is in [0, 1). */
-  answered(end: End | undefined, steady: number, random: number): void {
-    const flight = this.flight--;
-    if (!end) {
-      if ((this.#window += 1 / growth) > most) this.#window = Infinity;
-    } else if (end.code === 51 || end.code === 52) {
-      // publish_rate, byte_rate: once for all that were in flight together.
-      if (steady >= this.until) this.#window = Math.max(least, Math.min(flight / 2, first));
-      this.until = Math.max(this.until, steady + retryDelay(end, 1, random));
-    }
-  }
+export function startPace(): Pace {
+  let window = Infinity; // messages in flight at most
+  const pace: Pace = {
+    flight: 0,
+    until: 0,
+    open: (steady) => steady >= pace.until && pace.flight < window,
+    answered(end, steady, random) {
+      const flight = pace.flight--;
+      if (!end) {
+        if ((window += 1 / growth) > most) window = Infinity;
+      } else if (end.code === 51 || end.code === 52) {
+        // publish_rate, byte_rate: once for all that were in flight together.
+        if (steady >= pace.until) window = Math.max(least, Math.min(flight / 2, first));
+        pace.until = Math.max(pace.until, steady + retryDelay(end, 1, random));
+      }
+    },
+  };
+  return pace;
 }

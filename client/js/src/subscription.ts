@@ -89,8 +89,8 @@ export interface Subscription extends AsyncIterableIterator<Message> {
   return(): Promise<IteratorResult<Message, undefined>>;
 }
 
-interface Call {
-  resolve(r: IteratorResult<Message, undefined>): void;
+interface Call<T = IteratorResult<Message, undefined>> {
+  resolve(r: T): void;
   reject(e: Error): void;
 }
 
@@ -100,7 +100,7 @@ export function subscribe(host: Host, channel: string, options: SubscribeOptions
   const { from = "live", mode = "reliable", datagram = false, barrier = false } = options;
   if (mode !== "reliable" && mode !== "latest") bad("mode", mode, '"reliable" or "latest"');
   const latest = mode === "latest";
-  if (datagram && !latest) bad("datagram", datagram, 'mode "latest" with it, for datagrams get lost');
+  if (datagram && !latest) bad("datagram", datagram, 'mode "latest" with it');
 
   const events = emitter<SubscriptionEvents>();
   const queue = new Queue();
@@ -109,11 +109,9 @@ export function subscribe(host: Host, channel: string, options: SubscribeOptions
   let error: Error | undefined;
   let looped = false;
   let dropped = 0;
-  let stand!: (at: { position: Position; head: Position }) => void;
-  let fall!: (e: Error) => void;
+  let first!: Call<{ position: Position; head: Position }>;
   const standing = new Promise<{ position: Position; head: Position }>((resolve, reject) => {
-    stand = resolve;
-    fall = reject;
+    first = { resolve, reject };
   });
   standing.catch(() => {});
 
@@ -131,14 +129,14 @@ export function subscribe(host: Host, channel: string, options: SubscribeOptions
       if (waiting.length) take();
     },
     stands(at, resumed) {
-      stand(at);
+      first.resolve(at);
       events.emit("subscribed", { ...at, resumed });
     },
     status: (state) => events.emit("status", { state }),
     end(err) {
       over = true;
       error = err;
-      fall(err ?? new ClosedError(`subscription to ${channel}: it was closed before it stood`));
+      first.reject(err ?? new ClosedError(`subscription to ${channel}: closed before it stood`));
       for (const call of waiting.splice(0)) last(call);
       events.emit("end", { error: err });
     },

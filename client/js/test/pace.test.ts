@@ -4,7 +4,7 @@ import { Code } from "../src/codes.ts";
 import { startCourier } from "../src/courier.ts";
 import type { Courier } from "../src/courier.ts";
 import type { LinkLike, Publication } from "../src/link.ts";
-import { Pace } from "../src/pace.ts";
+import { startPace } from "../src/pace.ts";
 import type { Position } from "../src/position.ts";
 import type { End } from "../src/session.ts";
 import { settle, virtualTime } from "./time.ts";
@@ -14,7 +14,7 @@ function end(code: number, retryAfter = 0): End {
 }
 
 test("a new pace bounds nothing, whatever else is refused", () => {
-  const p = new Pace();
+  const p = startPace();
   p.flight = 1e6;
   p.answered(end(Code.busy, 5000), 0, 0);
   p.answered(end(Code.forbidden), 0, 0);
@@ -24,7 +24,7 @@ test("a new pace bounds nothing, whatever else is refused", () => {
 });
 
 test("a rate refused: a pause, half the window, and by and by more", () => {
-  const p = new Pace();
+  const p = startPace();
   const open = () => {
     let n = 0;
     for (p.flight = 0; p.flight < 1e5 && p.open(1e6); n++) p.flight++;
