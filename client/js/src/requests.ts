@@ -190,7 +190,7 @@ export function newLink(events: LinkEvents): Starting {
     clearTimeout(timer);
     session?.close(code, end.detail);
     // Each on its own, so that one that throws takes nothing from the others.
-    const unknown = endOf(Code.unknown, "no answer before the session ended: " + end.detail);
+    const unknown = endOf(Code.unknown, "the session ended: " + end.detail);
     for (const r of requests.values()) queueMicrotask(() => r.answer(undefined, r.cost ? unknown : end));
     requests.clear();
     if (session) queueMicrotask(() => events.closed(end)); // else nobody was given the link
@@ -371,7 +371,7 @@ export function newLink(events: LinkEvents): Starting {
       link.carrier = s.carrier;
       lanes = hello.lanes;
       const giveUp = (detail: string) => link.welcome || finish(endOf(Code.hello_timeout, detail), Code.cancelled);
-      const aborted = () => giveUp("given up before Welcome");
+      const aborted = () => giveUp("given up");
       timer = setTimeout(giveUp, within, `no Welcome within ${within} ms`);
       signal.addEventListener("abort", aborted);
       appendHello(written, hello);

@@ -41,7 +41,7 @@ export function webSocketDial(WebSocket: WebSocketConstructor): Dial {
       };
       // Browsers do not say why, and Node does not always close after an error.
       ws.onerror = ws.onclose = (e: { message?: string; reason?: string }) =>
-        reject(new Error(e.message || e.reason || "it did not open: no relay there, no trust in its certificate, or it refuses this origin"));
+        reject(new Error(e.message || e.reason || "it did not open: no relay, no trust in its certificate, or this origin is refused"));
     });
     return unlessAborted(signal, opened, () => ws.close());
   };
