@@ -7,7 +7,7 @@ const largest = 1 << 20;
 const quick = 1000;
 
 /**
- * A window grows by what the consumer does. It doubles, up to `most`, when all of it was taken
+ * A window grows by what the consumer does. It doubles, up to the largest, when all of it was taken
  * within a second by a consumer that had to wait for messages meanwhile: then the window may be
  * what held them up. So a path with a round trip of up to a second gets what it can carry, and no
  * window is more than its consumer took in two seconds, but the one that it began with. It never
@@ -16,7 +16,6 @@ const quick = 1000;
 export class Window {
   /** Bytes. */
   size: number;
-  readonly #most: number;
   #passed = 0;
   #since = performance.now();
   /** The consumer waited for a message since the window last went by. */
@@ -24,14 +23,13 @@ export class Window {
 
   constructor(size: number) {
     this.size = size;
-    this.#most = Math.max(size, largest);
   }
 
   /** The consumer took so many bytes. */
   took(bytes: number): void {
     if ((this.#passed += bytes) < this.size) return;
     const now = performance.now();
-    if (this.waited && now - this.#since < quick) this.size = Math.min(2 * this.size, this.#most);
+    if (this.waited && now - this.#since < quick) this.size = Math.max(this.size, Math.min(2 * this.size, largest));
     this.#passed = 0;
     this.#since = now;
     this.waited = false;

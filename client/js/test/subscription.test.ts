@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { mock, test } from "node:test";
 import { Code } from "../src/codes.ts";
 import { ClosedError, ForbiddenError } from "../src/errors.ts";
-import { encodeMessage } from "../src/message.ts";
+import { encodeMessage, Message } from "../src/message.ts";
+import { Queue } from "../src/queue.ts";
 import { subscribe } from "../src/subscription.ts";
 import type { SubscribeOptions } from "../src/subscription.ts";
 import { Window } from "../src/window.ts";
@@ -584,4 +585,19 @@ test("what cannot be is refused with what to give", () => {
     assert.throws(() => subscribe(host, "demo:x", options as SubscribeOptions), { name: "BadRequestError", message: text });
   }
   assert.equal(host.feeds.size, 0);
+});
+
+test("what is dropped is a message, though holes stand before it", () => {
+  const q = new Queue();
+  const m = (seq: number) => new Message("demo:x", at(1, seq), new Uint8Array(1));
+  const hole = (seq: number) => q.hole({ after: at(1, seq), next: at(1, seq + 2), reason: "trimmed" });
+  hole(0);
+  q.put(m(2), 1, "a");
+  hole(2);
+  q.put(m(4), 1, "b");
+  q.put(m(5), 1, "a"); // the holes are neighbours now
+  assert.ok(q.drop());
+  assert.equal(q.bytes, 1);
+  assert.deepEqual([q.take()?.hole?.after, q.take()?.hole?.after, q.take()?.message?.position], [at(1, 0), at(1, 2), at(1, 5)]);
+  assert.ok(!q.take());
 });
