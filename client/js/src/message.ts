@@ -17,7 +17,7 @@ const lastDate = 864e13;
 /** Headers of a message: frozen, and without a prototype, so that any name is harmless. */
 export type Headers = Readonly<Record<string, string>>;
 
-/** The fields of a message by tag: the last of each holds. Of text and payload, views; of headers, all by their names. */
+/** The fields of a message by number, which keeps the object small: the last of each holds. Of text and payload, views; of headers, all by their names. */
 type Fields = Record<number, any>;
 
 /** One message of a channel. Its parts are read when they are asked for. */
@@ -36,31 +36,31 @@ export class Message {
 
   /** The payload: a view that shares its buffer with other messages. Copy what is kept for long, and do not change it. */
   get bytes(): Uint8Array {
-    return (this.#read()[10] ??= this.#body.subarray(0, 0));
+    return (this.#read()[1] ??= this.#body.subarray(0, 0));
   }
 
   /** Undefined: none. */
   get key(): string | undefined {
-    return decode(this.#read()[18]) || undefined;
+    return decode(this.#read()[2]) || undefined;
   }
 
   get headers(): Headers {
-    return Object.freeze((this.#read()[26] ??= Object.create(null)));
+    return Object.freeze((this.#read()[3] ??= Object.create(null)));
   }
 
   /** A media type; undefined: not said. */
   get contentType(): string | undefined {
-    return decode(this.#read()[34]) || undefined;
+    return decode(this.#read()[4]) || undefined;
   }
 
   /** Whom the publisher's token speaks for; undefined: not said. */
   get publisher(): string | undefined {
-    return decode(this.#read()[114]) || undefined;
+    return decode(this.#read()[14]) || undefined;
   }
 
   /** When the relay ordered it, in whole milliseconds of the relay's clock. Never decreases along a channel. */
   get time(): Date {
-    return new Date(Math.min(this.#read()[120] ?? 0, lastDate));
+    return new Date(Math.min(this.#read()[15] ?? 0, lastDate));
   }
 
   /** The payload as text. What is not UTF-8 becomes U+FFFD. */
@@ -85,12 +85,13 @@ export class Message {
 
 /** The fields of a message, or of one header in it, which has none itself. */
 function read(c: Cursor, header = false): Fields {
-  const v: Fields = {};
+  const v: Fields = Array(16);
   while (c.next()) {
     if (c.tag === 26 && !header) {
       const entry = read(c.inner(), true);
-      (v[26] ??= Object.create(null))[decode(entry[10])] = decode(entry[18]);
-    } else v[c.tag] = c.tag % 8 ? c.view() : c.value;
+      (v[3] ??= Object.create(null))[decode(entry[1])] = decode(entry[2]);
+    } else if (c.tag === 120) v[15] = c.value;
+    else if (c.tag % 8 === 2) v[c.tag >>> 3] = c.view();
   }
   return v;
 }
