@@ -111,7 +111,7 @@ export function startCourier(limit: number): Courier {
       }
       let sent = 0;
       while (sent < turn && room() && o.next(at, hand)) sent++;
-      if (sent) {
+      if (sent === turn || (sent && !room())) {
         active.delete(o);
         active.add(o); // behind the others: it had its share
       } else wake = Math.min(wake, o.wakeAt());
