@@ -2,7 +2,9 @@
 //
 //   node build.ts           write bundle/meridian.min.js
 //   node build.ts --check   fail if it is not what the sources give, or is larger than promised
-import { readFile, writeFile } from "node:fs/promises";
+import { execFileSync } from "node:child_process";
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { gzipSync } from "node:zlib";
 import { build } from "esbuild";
 import { minify } from "terser";
@@ -11,6 +13,33 @@ const root = import.meta.dirname;
 const file = `${root}/bundle/meridian.min.js`;
 /** Bytes, minified and gzipped. */
 const most = 15 * 1024;
+
+/**
+ * The names that the bundle must not shorten: the platform's, and every one in the declarations
+ * of index.ts and of what these import, since who uses the package may rely on it.
+ */
+async function keptNames(): Promise<Set<string>> {
+  const dir = await mkdtemp(`${tmpdir()}/meridian-`);
+  try {
+    execFileSync(process.execPath, [
+      `${root}/node_modules/typescript/bin/tsc`, "-p", `${root}/tsconfig.dist.json`, "--emitDeclarationOnly", "--outDir", dir,
+    ]);
+    const platform = `${root}/node_modules/@typescript/typescript-${process.platform}-${process.arch}/lib`;
+    const files = (await readdir(platform)).filter((f) => /^lib\.(dom|es).*\.d\.ts$/.test(f)).map((f) => `${platform}/${f}`);
+    const names = new Set<string>(), seen = new Set<string>();
+    files.push(`${dir}/index.d.ts`);
+    for (let file; (file = files.pop()); ) {
+      if (seen.has(file)) continue;
+      seen.add(file);
+      const text = (await readFile(file, "utf8")).replace(/\/\*[^]*?\*\//g, "");
+      for (const [, imported] of text.matchAll(/ from "\.\/(\w+)\.[jt]s"/g)) files.push(`${dir}/${imported}.d.ts`);
+      for (const [name] of text.matchAll(/[\w$]+/g)) names.add(name);
+    }
+    return names;
+  } finally {
+    await rm(dir, { recursive: true });
+  }
+}
 
 /** The bundle: a classic script that sets `globalThis.meridian`. */
 export async function bundle(): Promise<string> {
@@ -22,7 +51,7 @@ export async function bundle(): Promise<string> {
       resolveDir: root,
     },
     bundle: true,
-    minifySyntax: true,
+    minify: true,
     write: false,
     format: "iife",
     target: ["es2022"],
@@ -30,6 +59,8 @@ export async function bundle(): Promise<string> {
   const { code } = await minify(outputFiles[0]!.text, {
     ecma: 2020,
     toplevel: true,
+    compress: { ecma: 2020, passes: 2, inline: 1, sequences: false, keep_fargs: false },
+    mangle: { properties: { builtins: true, keep_quoted: true, reserved: [...(await keptNames())] } },
     format: { preamble: `/*! @meridian-relay/client ${version}, ${license} */` },
   });
   return code! + "\n";
