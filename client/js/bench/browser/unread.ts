@@ -33,12 +33,11 @@ export async function* stalled(rig: Rig): AsyncGenerator<Figure> {
       let measured = 0;
       for (let i = 0; i < (rig.options.runs ?? 5); i++) {
         const pair: Read[] = [];
-        await quiet(rig.options.patience);
-        const said = watchProcessor();
         for (const stalls of i % 2 ? [true, false] : [false, true]) {
-          pair[+stalls] = await once(rig, stage, carrier, stalls, `bench:${carrier}-${i}-${stalls}-`);
+          const [read, said] = await once(rig, stage, carrier, stalls, `bench:${carrier}-${i}-${stalls}-`);
+          pair[+stalls] = read;
+          shares.push(said);
         }
-        shares.push(said());
         const [all, some] = pair as [Read, Read];
         for (const [what, { latencies: l }] of [["all consumed", all], ["20 not", some]] as const) {
           console.log(`        ${carrier} pair ${i + 1}, ${what}: p50 ${round(l.p50)} ms, p99 ${round(l.p99)} ms, most ${round(l.most)} ms, ${l.count} messages`);
@@ -56,7 +55,8 @@ export async function* stalled(rig: Rig): AsyncGenerator<Figure> {
   }
 }
 
-async function once(rig: Rig, stage: Stage, carrier: Carrier, stalls: boolean, prefix: string): Promise<Read> {
+async function once(rig: Rig, stage: Stage, carrier: Carrier, stalls: boolean, prefix: string): Promise<[Read, Shares]> {
+  await quiet(rig.options.patience);
   const page = await rig.page();
   try {
     await publish(stage, prefix, before * channels, { size, channels });
@@ -69,12 +69,14 @@ async function once(rig: Rig, stage: Stage, carrier: Carrier, stalls: boolean, p
     };
     await page.evaluate((r: Reading) => bench.open(r), r);
     await publish(stage, prefix, rate * settle, { size, rate, channels });
+    const said = watchProcessor();
     await page.evaluate((n: number) => bench.measure(n), rate * (forSeconds + 1));
     await publish(stage, prefix, rate * forSeconds, { size, rate, channels });
     const due = (before + (rate * (settle + forSeconds)) / channels) * others.length;
     const read = await page.evaluate((n: number) => bench.until(n), due);
+    const shares = said();
     await page.evaluate(() => bench.close());
-    return read;
+    return [read, shares];
   } finally {
     await page.browserContext().close().catch(() => {}); // the browser may be gone
   }
