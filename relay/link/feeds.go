@@ -2,6 +2,7 @@ package link
 
 import (
 	"errors"
+	"time"
 
 	"github.com/meridian-relay/meridian/relay"
 	"github.com/meridian-relay/meridian/relay/wire"
@@ -31,6 +32,10 @@ func (s *Server) open(l *lane, ref uint64, m *wire.Subscribe, req relay.Subscrib
 		s.cfg.Gate.Unsubscribe(req.Channel)
 		s.Close(relay.Protocol, "a ref was used on two streams")
 		return
+	}
+	// A token that came between the check and here did not see f.
+	if e := allowed(s.grant.Load(), f.needs, f.channel); e.Code != relay.Done {
+		f.end(e)
 	}
 	l.mu.Lock()
 	l.requests++
@@ -163,13 +168,14 @@ func (s *Server) cancelLane(l *lane) {
 }
 
 // setGrant puts a new grant in force and ends what it no longer allows.
-func (s *Server) setGrant(g *relay.Grant) {
-	s.grant.Store(g)
+func (s *Server) setGrant(g *relay.Grant) (expires time.Duration) {
+	expires = s.enforce(g)
 	for _, f := range s.snapshot() {
 		if e := allowed(g, f.needs, f.channel); e.Code != relay.Done {
 			f.end(e)
 		}
 	}
+	return expires
 }
 
 func (s *Server) snapshot() []*feed {

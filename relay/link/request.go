@@ -282,7 +282,7 @@ func (r *requests) refresh(f wire.Frame) error {
 	if err := unmarshal(f, &m); err != nil {
 		return err
 	}
-	grant, expires, err := r.server.authorize(m.Token)
+	grant, err := r.server.authorize(m.Token)
 	var e *relay.Error
 	if errors.As(err, &e) {
 		r.refuse(f.Ref, e.End)
@@ -291,7 +291,7 @@ func (r *requests) refresh(f wire.Frame) error {
 	if old := r.server.grant.Load(); !old.Hop && old.Subject != grant.Subject {
 		return end(relay.Unauthorized, "the new token speaks for another subject; connect anew")
 	}
-	r.server.setGrant(grant)
+	expires := r.server.setGrant(grant)
 	r.lane.commit(wire.AppendProto(r.lane.begin(), wire.TypeOK, f.Ref, &wire.OK{TokenExpiresMs: millis(expires)}))
 	return nil
 }

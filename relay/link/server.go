@@ -203,14 +203,14 @@ func (s *Server) hello(st *requests) (*wire.Hello, error) {
 	if len(hello.Agent) > maxAgent {
 		return nil, end(relay.BadRequest, "agent of %d bytes; at most %d", len(hello.Agent), maxAgent)
 	}
-	grant, expires, err := s.authorize(hello.Token)
+	grant, err := s.authorize(hello.Token)
 	if err != nil {
 		return nil, err
 	}
 	if s.cfg.Welcomed != nil {
 		s.cfg.Welcomed()
 	}
-	s.grant.Store(grant)
+	expires := s.enforce(grant)
 	w := proto.Clone(s.cfg.Welcome).(*wire.Welcome)
 	w.TokenExpiresMs = millis(expires)
 	s.lanes = int(min(uint64(hello.Lanes), uint64(s.cfg.MaxLanes)))
@@ -226,17 +226,22 @@ func (s *Server) hello(st *requests) (*wire.Hello, error) {
 	return &hello, nil
 }
 
-// authorize asks the Gate, and sets the timer that ends the session with its token.
-func (s *Server) authorize(token string) (*relay.Grant, time.Duration, error) {
+// authorize asks the Gate what a token allows.
+func (s *Server) authorize(token string) (*relay.Grant, error) {
 	if len(token) > wire.MaxToken {
-		return nil, 0, end(relay.Unauthorized, "token of %d bytes; at most %d", len(token), wire.MaxToken)
+		return nil, end(relay.Unauthorized, "token of %d bytes; at most %d", len(token), wire.MaxToken)
 	}
 	grant, e := s.cfg.Gate.Hello(token)
 	if e.Code != relay.Done {
-		return nil, 0, e.Err()
+		return nil, e.Err()
 	}
-	var expires time.Duration
-	s.mu.Lock()
+	return grant, nil
+}
+
+// enforce puts a grant in force, with the timer that ends the session with it, and returns how
+// long that is; 0: never.
+func (s *Server) enforce(grant *relay.Grant) (expires time.Duration) {
+	s.mu.Lock() // streams may refresh at the same time
 	defer s.mu.Unlock()
 	if s.expiry != nil {
 		s.expiry.Stop()
@@ -248,7 +253,8 @@ func (s *Server) authorize(token string) (*relay.Grant, time.Duration, error) {
 			s.Close(relay.TokenExpired, "the token has expired; connect with a new one")
 		})
 	}
-	return grant, expires, nil
+	s.grant.Store(grant)
+	return expires
 }
 
 // acceptStreams serves the request streams beyond the first.

@@ -367,3 +367,57 @@ func TestAnswersNotRead(t *testing.T) {
 		<-g.ended
 	})
 }
+
+// Tokens that two streams bring at once: the session ends with the one in force, not with the other.
+func TestRefreshOnTwoStreams(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := serve(t, 1<<20)
+		g.hello("all", 0, 3)
+		second, _ := g.client.Open(t.Context())
+		r := wire.NewReader(second)
+		for i := range uint64(10_000) {
+			g.send(wire.TypeRefresh, 2*i+1, &wire.Refresh{Token: "all"})
+			_, _ = second.Write(wire.AppendProto(nil, wire.TypeRefresh, 2*i+2, &wire.Refresh{Token: "short"}))
+			g.next()
+			readFrame(t, r)
+			g.server.mu.Lock()
+			ends := g.server.expiry != nil
+			g.server.mu.Unlock()
+			if grant := g.server.Grant(); ends == grant.Expires.IsZero() {
+				t.Errorf("round %d: the token in force expires at %v; the session ends with it: %v", i, grant.Expires, ends)
+				break
+			}
+		}
+		g.close()
+	})
+}
+
+// A subscription that opens while another stream brings a token that does not allow it, ends too.
+func TestSubscribeWhileTheTokenChanges(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := serve(t, 1<<20)
+		g.hello("all", 0, 3)
+		second, _ := g.client.Open(t.Context())
+		r := wire.NewReader(second)
+		go func() {
+			for {
+				if _, err := r.Next(); err != nil {
+					return
+				}
+			}
+		}()
+		for i := range uint64(5000) {
+			g.send(wire.TypeRefresh, 3*i+1, &wire.Refresh{Token: "all"})
+			g.next()
+			_, _ = second.Write(wire.AppendProto(nil, wire.TypeSubscribe, 3*i+2, &wire.Subscribe{Channel: "chat:a"}))
+			g.send(wire.TypeRefresh, 3*i+3, &wire.Refresh{Token: "pub"})
+			g.next()
+			synctest.Wait()
+			if g.gate.subs != 0 {
+				t.Errorf("round %d: a subscription goes on that the token does not allow", i)
+				break
+			}
+		}
+		g.close()
+	})
+}
