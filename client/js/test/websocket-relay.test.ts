@@ -25,7 +25,9 @@ const skip = existsSync(bin) ? false : `${bin} is not there: run make build`;
 
 async function relay(t: TestContext) {
   const dir = mkdtempSync(join(tmpdir(), "meridian-"));
-  const env = { ...process.env, HOME: dir, MERIDIAN_CONFIG_DIR: dir };
+  // meridian refuses variables of its name that it does not know, and scripts/js sets one.
+  const others = Object.entries(process.env).filter(([name]) => !name.startsWith("MERIDIAN_"));
+  const env = { ...Object.fromEntries(others), HOME: dir, MERIDIAN_CONFIG_DIR: dir };
   const child = spawn(bin, ["dev", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--ops", ""], { env, stdio: ["ignore", "pipe", "ignore"] });
   const ended = once(child, "exit");
   t.after(async () => {
