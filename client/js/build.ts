@@ -16,7 +16,7 @@ const most = 15 * 1024;
 
 /**
  * The names that the bundle must not shorten: the platform's, and every one in the declarations
- * of index.ts and of what these import, since who uses the package may rely on it.
+ * that index.ts exports and in those that they mention, since who uses the package may rely on it.
  */
 async function keptNames(): Promise<Set<string>> {
   const dir = await mkdtemp(`${tmpdir()}/meridian-`);
@@ -24,16 +24,25 @@ async function keptNames(): Promise<Set<string>> {
     execFileSync(process.execPath, [
       `${root}/node_modules/typescript/bin/tsc`, "-p", `${root}/tsconfig.dist.json`, "--emitDeclarationOnly", "--outDir", dir,
     ]);
+    const read = async (file: string) => (await readFile(file, "utf8")).replace(/\/\*[^]*?\*\//g, "");
     const platform = `${root}/node_modules/@typescript/typescript-${process.platform}-${process.arch}/lib`;
-    const files = (await readdir(platform)).filter((f) => /^lib\.(dom|es).*\.d\.ts$/.test(f)).map((f) => `${platform}/${f}`);
-    const names = new Set<string>(), seen = new Set<string>();
-    files.push(`${dir}/index.d.ts`);
-    for (let file; (file = files.pop()); ) {
-      if (seen.has(file)) continue;
-      seen.add(file);
-      const text = (await readFile(file, "utf8")).replace(/\/\*[^]*?\*\//g, "");
-      for (const [, imported] of text.matchAll(/ from "\.\/(\w+)\.[jt]s"/g)) files.push(`${dir}/${imported}.d.ts`);
-      for (const [name] of text.matchAll(/[\w$]+/g)) names.add(name);
+    const lib = (await readdir(platform)).filter((f) => /^lib\.(dom|es).*\.d\.ts$/.test(f));
+    const declared = new Map<string, string>(); // what is not kept so far
+    for (const f of (await readdir(dir)).filter((f) => f.endsWith(".d.ts"))) {
+      for (const text of (await read(`${dir}/${f}`)).split(/^(?=export |declare |interface |type )/m)) {
+        const [, name] = /^(?:(?:export|declare|abstract) )*(?:class|function|interface|type|const) (\w+)/.exec(text) ?? [];
+        if (name) declared.set(name, (declared.get(name) ?? "") + text);
+      }
+    }
+    const names = new Set<string>();
+    for (const f of lib) for (const [name] of (await read(`${platform}/${f}`)).matchAll(/[\w$]+/g)) names.add(name);
+    const texts = [await read(`${dir}/index.d.ts`)];
+    for (let text; (text = texts.pop()); ) {
+      for (const [name] of text.matchAll(/[\w$]+/g)) {
+        names.add(name);
+        if (declared.has(name)) texts.push(declared.get(name)!);
+        declared.delete(name);
+      }
     }
     return names;
   } finally {
@@ -61,7 +70,7 @@ export async function bundle(): Promise<string> {
     toplevel: true,
     compress: { ecma: 2020, passes: 2, inline: 1, sequences: false, keep_fargs: false },
     mangle: { properties: { builtins: true, keep_quoted: true, reserved: [...(await keptNames())] } },
-    format: { preamble: `/*! @meridian-relay/client ${version}, ${license} */` },
+    format: { preamble: `/*! Meridian ${version}, ${license} */` },
   });
   return code! + "\n";
 }

@@ -1,7 +1,7 @@
 // Prints what the codec costs: nanoseconds for each message read, and each publish written.
 // Run: node bench/codec.ts
 
-import { FrameReader, Writer, appendPublish } from "../src/frames.ts";
+import { frameReader, Writer, appendPublish } from "../src/frames.ts";
 import type { FrameSink } from "../src/frames.ts";
 import { Message, encodeMessage } from "../src/message.ts";
 import { encodeDown, messageBody } from "../test/codec/relay.ts";
@@ -53,7 +53,7 @@ for (const size of [1000, 100]) {
     ];
     for (const [what, read] of reads)
       measure(`read ${size} B${what}, in pieces of ${piece} B`, count, () => {
-        const r = new FrameReader(sink(read));
+        const r = frameReader(sink(read));
         for (const p of list) r.push(p);
       });
   }

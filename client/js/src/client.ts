@@ -8,7 +8,7 @@ import { emitter } from "./emitter.ts";
 import { ClosedError } from "./errors.ts";
 import type { Host, Running } from "./feed.ts";
 import { keep } from "./keeper.ts";
-import { producerOf } from "./message.ts";
+import { decode, producerOf } from "./message.ts";
 import { openLink, Winner } from "./open.ts";
 import type { ConnectOptions } from "./options.ts";
 import { bad, settings } from "./options.ts";
@@ -138,7 +138,7 @@ export function connect(url: string | URL, options: ConnectOptions = {}): Relay 
   }
 
   async function drain(timeout = 5_000): Promise<void> {
-    const err = (refusal = new ClosedError("the client was closed: make another with connect()"));
+    const err = (refusal = new ClosedError("the client was closed: connect() again"));
     // Its end lets nothing wait any longer.
     const timer = setTimeout(end, timeout, err);
     await naming;
@@ -173,7 +173,7 @@ export function connect(url: string | URL, options: ConnectOptions = {}): Relay 
 function subjectOf(token: string): string | undefined {
   try {
     const bytes = atob(token.split(".")[1]!.replace(/-/g, "+").replace(/_/g, "/"));
-    const { sub } = JSON.parse(new TextDecoder().decode(Uint8Array.from(bytes, (c) => c.charCodeAt(0)))) as { sub?: unknown };
+    const { sub } = JSON.parse(decode(Uint8Array.from(bytes, (c) => c.charCodeAt(0)))) as { sub?: unknown };
     return (typeof sub === "string" && sub) || undefined;
   } catch {
     return undefined;

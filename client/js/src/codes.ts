@@ -54,14 +54,17 @@ export function codeName(n: number): string {
 /** When a request that ended so can be repeated: never with success, at once, after a wait, with a new token, on another session. */
 export type Retry = "final" | "again" | "later" | "token" | "elsewhere";
 
+/** What the digit at each code below says; the others are later. */
+const rules: readonly Retry[] = ["final", "token", "again", "elsewhere"];
+
 /** The code's retry rule. An unknown code, from a newer relay, is "later". */
 export function retryOf(n: number): Retry {
-  return ({ f: "final", t: "token", a: "again", e: "elsewhere" } as Record<string, Retry>)["f---------fffff-----ttfff-----fe--------affaf--------f------efe"[n]!] ?? "later";
+  return rules["0---------00000-----11000-----03--------20020--------0------303"[n] as unknown as number] ?? "later";
 }
 
 /** Bytes of the relay that end the session with `code`. Internal: what a caller sees is a ProtocolError. */
 export class ProtocolViolation extends Error {
-  readonly code: number;
+  declare readonly code: number;
   constructor(message: string, code: number = Code.protocol) {
     super(message);
     this.code = code;

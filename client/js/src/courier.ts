@@ -140,7 +140,7 @@ export function startCourier(limit: number): Courier {
         const cost = body.length + letterCost;
         if (pending && bytes + cost > limit) {
           throw new BusyError(
-            `publish to ${channel}: ${bytes} bytes wait for answers, at most ${limit}: await some, or raise "unanswered"`,
+            `publish to ${channel}: ${bytes} bytes wait, at most ${limit}: await some, or raise "unanswered"`,
           );
         }
         const give = () => {

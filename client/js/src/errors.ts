@@ -6,12 +6,13 @@ import type { End } from "./session.ts";
 /** Base of all errors of this SDK. */
 export class MeridianError extends Error {
   static readonly code: number = 0;
+  // Fields that the constructor sets are declared only, here and elsewhere: so they cost no bytes.
   /** Of the protocol; 0: none, this side found it. */
-  readonly code: number;
+  declare readonly code: number;
   /** The code's name; empty: none. */
-  readonly reason: string;
+  declare readonly reason: string;
   /** Whether the same call can succeed later. */
-  readonly retryable: boolean;
+  declare readonly retryable: boolean;
   override readonly name: string = "MeridianError";
 
   /** options.code: of the protocol; the class has one of its own. */
@@ -90,17 +91,17 @@ const kinds: Record<number, readonly [typeof MeridianError, string?]> = {
   11: [ProtocolError, "update this SDK or the relay"],
   12: [BadRequestError],
   13: [TooLargeError],
-  14: [BadRequestError, "write namespace:name"],
-  20: [UnauthorizedError, "check the token's issuer, audience, times and key"],
+  14: [BadRequestError, "give namespace:name"],
+  20: [UnauthorizedError, "check its issuer, audience, times, key"],
   21: [UnauthorizedError, "fetch a new token"],
-  22: [ForbiddenError, "ask for a token whose cap allows it"],
+  22: [ForbiddenError, "give a token that allows it"],
   23: [UnauthorizedError, "fetch a new token"],
-  24: [ForbiddenError, "list this page's origin at the relay"],
+  24: [ForbiddenError, "list the origin at the relay"],
   25: [ConnectionError],
-  30: [BadRequestError, "use a namespace that the relay has"],
-  41: [UnknownOutcomeError, "give messages an id to repeat them safely"],
-  42: [ConflictError, "use an id for one message only"],
-  43: [UnknownOutcomeError, "give messages an id to repeat them safely"],
+  30: [BadRequestError, "use another"],
+  41: [UnknownOutcomeError, "give an id to repeat it safely"],
+  42: [ConflictError, "use another id"],
+  43: [UnknownOutcomeError, "give an id to repeat it safely"],
   53: [BusyError, "close some"],
   60: [ConnectionError],
   62: [ConnectionError],

@@ -5,7 +5,8 @@ import type { GapReason, Publication, SubscribeRequest, Welcome } from "./link.t
 import { zero } from "./position.ts";
 import type { Position } from "./position.ts";
 import type { End } from "./session.ts";
-import { Splitter } from "./splitter.ts";
+import { splitter } from "./splitter.ts";
+import type { Splitter } from "./splitter.ts";
 import { Cursor, exact, malformed, MAX, Writer } from "./varint.ts";
 import type { Value } from "./varint.ts";
 
@@ -14,8 +15,8 @@ export { ProtocolViolation, Writer };
 const starts = ["live", "after", "last", "since", "first"];
 const reasons: readonly GapReason[] = ["trimmed", "compacted", "epoch"];
 
-/** Durations from the relay are bounded to a day: timers take no more than 2^31 ms. */
-const day = 86_400_000;
+/** What numbers from the relay are held to: durations to a day, as timers take no more than 2^31 ms; codes; measures. */
+const bounds: Record<string, number> = { d: 86_400_000, c: 999, m: MAX };
 
 /** Writes a frame: its fields from 1 on; what is 0 or empty is left out. */
 function frame(w: Writer, type: number, ref: number, ...values: Value[]): void {
@@ -90,11 +91,11 @@ const frames: Record<number, readonly [longest: number, give: (sink: FrameSink, 
   }],
   0x26: [1053984, (sink, ref, c) => sink.message(ref, exact(c.number()), exact(c.number()), message(c))],
   0x28: [256, (sink, ref, c) => {
-    const v = fields(c, "ppppu");
+    const v = fields(c, "ppppm");
     sink.gap(ref, position(v, 0), position(v, 2), reasons[v[4] - 1] ?? "trimmed");
   }],
   0x2b: [64, (sink, ref, c) => {
-    const [state] = fields(c, "u");
+    const [state] = fields(c, "m");
     if (state === 1 || state === 2) sink.status(ref, state === 1 ? "lost" : "restored");
   }],
   0x2c: [64, (sink, ref) => sink.pong(ref)],
@@ -108,21 +109,19 @@ const frames: Record<number, readonly [longest: number, give: (sink: FrameSink, 
  * Reads the frames of one stream that comes down. `push` and `finish` throw ProtocolViolation,
  * with the code that the session ends with.
  */
-export class FrameReader extends Splitter {
-  constructor(sink: FrameSink) {
-    super(
-      (type) => {
-        // The frames that only go up.
-        if (type > 0 && type < 15 && type % 2 === 0) malformed();
-        return frames[type]?.[0];
-      },
-      (type, ref, c) => {
-        // Welcome and GoAway are of the session, End may be, others are of a request.
-        if (type !== 0x24 && (type === 0x20 || type === 0x2f) === ref > 0) malformed();
-        frames[type]![1](sink, ref, c);
-      },
-    );
-  }
+export function frameReader(sink: FrameSink): Splitter {
+  return splitter(
+    (type) => {
+      // The frames that only go up.
+      if (type > 0 && type < 15 && type % 2 === 0) malformed();
+      return frames[type]?.[0];
+    },
+    (type, ref, c) => {
+      // Welcome and GoAway are of the session, End may be, others are of a request.
+      if (type !== 0x24 && (type === 0x20 || type === 0x2f) === ref > 0) malformed();
+      frames[type]![1](sink, ref, c);
+    },
+  );
 }
 
 /** Reads a message's structure to its end; its bytes. */
@@ -133,12 +132,11 @@ function message(c: Cursor): Uint8Array {
 }
 
 /** The bodies in others: Limits of Welcome, Hint of End. */
-const inner: Record<string, string> = { w: "mmuu", h: "tl" };
+const inner: Record<string, string> = { w: "mmmm", h: "tl" };
 
 /**
  * Reads the fields of a body, from 1 on, as `kinds` says: t text, l list of text, p part of a
- * position, d duration, c code, u 32 bits, m measure (held below 2^53), w and h a body in it, any
- * other: not read.
+ * position, w and h a body in it, - nothing that is used; a number that `bounds` has is held to it.
  */
 function fields(c: Cursor, kinds: string, v: any[] = empty(kinds)): any[] {
   while (c.next()) {
@@ -148,9 +146,7 @@ function fields(c: Cursor, kinds: string, v: any[] = empty(kinds)): any[] {
       if (kind === "t") v[i] = c.text();
       else if (kind === "l") v[i].push(c.text());
       else if (inner[kind]) fields(c.inner(), inner[kind], v[i]);
-      else if (kind === "c") v[i] = Math.min(c.low >>> 0, 999);
-      else if (kind === "u") v[i] = c.low >>> 0;
-      else v[i] = Math.min(c.value, kind === "d" ? day : kind === "m" ? MAX : Infinity);
+      else v[i] = Math.min(c.value, bounds[kind] ?? Infinity);
     }
   }
   return v;

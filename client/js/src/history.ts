@@ -6,6 +6,7 @@ import { bad, count } from "./options.ts";
 import { parseStart } from "./start.ts";
 import type { From } from "./start.ts";
 import { subscribe } from "./subscription.ts";
+import { MAX } from "./varint.ts";
 
 /** What of a channel's messages to read. */
 export interface HistoryOptions {
@@ -21,7 +22,7 @@ export interface HistoryOptions {
  */
 export function history(host: Host, channel: string, options: HistoryOptions): AsyncIterable<Message> {
   if (Object(options) !== options) bad("options", options, 'an object, as { from: "start" }');
-  const limit = count("limit", options.limit, Number.MAX_SAFE_INTEGER, 1);
+  const limit = count("limit", options.limit, MAX, 1);
   const from = options.from === "live" ? "start" : (options.from ?? "start");
   parseStart(from);
   return {

@@ -22,8 +22,8 @@ type Fields = Record<number, any>;
 
 /** One message of a channel. Its parts are read when they are asked for. */
 export class Message {
-  readonly channel: string;
-  readonly position: Position;
+  declare readonly channel: string;
+  declare readonly position: Position;
   readonly #body: Uint8Array;
   #fields: Fields | undefined;
 
@@ -74,7 +74,7 @@ export class Message {
       return JSON.parse(this.text());
     } catch (e) {
       const { epoch, seq } = this.position;
-      throw new MeridianError(`message ${epoch}:${seq} of ${this.channel} is not JSON: use text() or bytes`, { cause: e });
+      throw new MeridianError(`message ${epoch}:${seq} of ${this.channel} is no JSON: use text() or bytes`, { cause: e });
     }
   }
 
@@ -97,7 +97,7 @@ function read(c: Cursor, header = false): Fields {
 }
 
 /** Text of a message; empty where there is none. */
-function decode(bytes: Uint8Array | undefined): string {
+export function decode(bytes: Uint8Array | undefined): string {
   return decoder.decode(bytes);
 }
 
@@ -182,6 +182,6 @@ export async function producerOf(subject: string, id: string): Promise<Uint8Arra
   // Its length in 8 bytes; a token bounds it to 16 KiB.
   const named = Uint8Array.from([0, 0, 0, 0, 0, 0, who.length >> 8, who.length, ...who, ...text("id", id)]);
   const subtle = globalThis.crypto?.subtle;
-  if (!subtle) throw new BadRequestError("an id needs crypto.subtle: serve the page over https or from localhost");
+  if (!subtle) throw new BadRequestError("id needs crypto.subtle: serve the page over https or localhost");
   return new Uint8Array(await subtle.digest("SHA-256", named), 0, 16);
 }

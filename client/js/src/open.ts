@@ -65,7 +65,7 @@ export async function openLink(
   };
   const carriers = o.carriers.filter((carrier) => dials[carrier][1]);
   if (!carriers.length) {
-    throw new BadRequestError(`nothing here can connect to ${url}: hand in a WebSocket, as of the package ws, and allow it in carriers`);
+    throw new BadRequestError(`no connection to ${url}: hand in a WebSocket, and allow it in carriers`);
   }
   const [{ link, start }, session] = await race(
     o.winner.order(carriers),

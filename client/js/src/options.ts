@@ -69,7 +69,7 @@ export interface Settings extends ConnectOptions {
 export const version = "0.1.0";
 
 const known: readonly Carrier[] = ["webtransport", "websocket"];
-const where = "https://HOST:PORT and no more; http:// has only WebSocket; a token goes into getToken";
+const where = "https://HOST:PORT and no more; http:// is only WebSocket; a token in getToken";
 
 /** Checks where and how to connect; throws BadRequestError. */
 export function settings(url: string | URL, o: ConnectOptions): Settings {

@@ -27,9 +27,9 @@ const nothing = new Uint8Array();
 /** One publish on its way. Once its caller was told, or it has a refusal, it goes on as void: its number is to be used up. */
 export class Letter extends Place {
   /** An encoded message. */
-  readonly body: Uint8Array;
+  declare readonly body: Uint8Array;
   /** Called once, with a position or an error. Must not call back into the outbox. */
-  readonly tell: (at: Position | undefined, error?: unknown) => void;
+  declare readonly tell: (at: Position | undefined, error?: unknown) => void;
 
   /** Its number; 0: not yet numbered. */
   n = 0;
@@ -177,7 +177,7 @@ export function outbox(channel: string, draw: () => Uint8Array, id: Uint8Array |
     l.tell(
       at,
       !at && (l.flying || l.maybe)
-        ? new UnknownOutcomeError(what + ": it may stand or not; give messages an id to repeat them safely", { cause: reason })
+        ? new UnknownOutcomeError(what + ": it may stand or not; give an id to repeat it safely", { cause: reason })
         : reason,
     );
   }

@@ -8,11 +8,11 @@ import type { Hole } from "./track.ts";
 /** A message, or a hole between messages. */
 export class Item extends Place {
   hole: Hole | undefined;
-  readonly message: Message | undefined;
+  declare readonly message: Message | undefined;
   /** Bytes of the message as it came. */
-  readonly size: number;
+  declare readonly size: number;
   /** Where only the newest of each key is kept, the message's. */
-  readonly key: string | undefined;
+  declare readonly key: string | undefined;
 
   constructor(message?: Message, size = 0, key?: string) {
     super();

@@ -61,7 +61,7 @@ export class Winner {
   #at: Moment | undefined;
 
   #first(): Carrier | undefined {
-    return this.#at && elapsed(this.#at, now()) < rememberFor ? this.#carrier : undefined;
+    return this.#at && elapsed(this.#at) < rememberFor ? this.#carrier : undefined;
   }
 
   /** The carriers in the order to try them. */

@@ -10,12 +10,13 @@ import {
   appendRefresh,
   appendSubscribe,
   decodeDatagram,
-  FrameReader,
+  frameReader,
 } from "./frames.ts";
 import type { FrameSink } from "./frames.ts";
 import type { LinkLike, SubscriptionSink, Welcome } from "./link.ts";
 import type { Position } from "./position.ts";
 import type { End, Session, SessionHandler } from "./session.ts";
+import type { Splitter } from "./splitter.ts";
 import { Writer } from "./varint.ts";
 
 /** Who is told of a session as a whole; nothing is called from inside a call of the link. */
@@ -103,7 +104,7 @@ export function newLink(events: LinkEvents): Starting {
   const written = new Writer();
   let flushing = false; // is due
   const granted = new Map<number, number>(); // bytes by ref, in this turn
-  const streams = new Map<number, FrameReader>();
+  const streams = new Map<number, Splitter>();
   let stream = 0; // whose frames are handled
   let timer: ReturnType<typeof setTimeout> | undefined; // runs until Welcome, and while publishes wait
 
@@ -285,7 +286,7 @@ export function newLink(events: LinkEvents): Starting {
       if (!frames) {
         // The end of a stream may be overtaken by the beginnings of others.
         if (id && streams.size > 2 * lanes) out(0, "number of streams");
-        streams.set(id, (frames = new FrameReader(sink)));
+        streams.set(id, (frames = frameReader(sink)));
       }
       stream = id;
       frames.push(bytes);

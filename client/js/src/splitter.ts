@@ -12,36 +12,25 @@ export type Longest = (type: number) => number | undefined;
 /** Takes one frame: its body is bytes from at to end of the cursor. */
 export type TakeFrame = (type: number, ref: number, body: Cursor) => void;
 
+/** A stream that is cut. */
+export interface Splitter {
+  /** Takes the next piece, which must not be changed afterwards. Throws ProtocolViolation; the stream is then of no further use. */
+  push(piece: Uint8Array): void;
+  /** The stream has ended. Throws if it did so within a frame. */
+  finish(): void;
+}
+
 /**
  * Cuts a stream into frames. A frame that lies wholly in one piece is not copied. Of one that does
  * not it holds 64 KiB, and beyond at most twice what came, whatever length the frame claims.
  */
-export class Splitter {
-  readonly #longest: Longest;
-  readonly #take: TakeFrame;
+export function splitter(longest: Longest, take: TakeFrame): Splitter {
   /** What came of a frame that is not all there. */
-  #held = new Writer();
+  let held: Writer;
   /** Bytes to wait for before it is looked at again: one for each of the header, then the body. 0: nothing is held. */
-  #missing = 0;
+  let missing = 0;
 
-  constructor(longest: Longest, take: TakeFrame) {
-    this.#longest = longest;
-    this.#take = take;
-  }
-
-  /** Takes the next piece, which must not be changed afterwards. Throws ProtocolViolation; the stream is then of no further use. */
-  push(piece: Uint8Array): void {
-    while (this.#missing) {
-      const more = piece.subarray(0, this.#missing);
-      this.#held.raw(more);
-      if ((this.#missing -= more.length)) return;
-      piece = piece.subarray(more.length);
-      this.#cut(this.#held.take());
-    }
-    this.#cut(piece);
-  }
-
-  #cut(piece: Uint8Array): void {
+  function cut(piece: Uint8Array): void {
     const c = new Cursor(piece);
     const { end } = c;
     while (c.at < end) {
@@ -51,28 +40,39 @@ export class Splitter {
       const size = c.varint(); // below 0 if one before it is
       const after = c.at + size;
       if (size >= 0) {
-        const longest = this.#longest(type);
+        const most = longest(type);
         exact(ref);
         // The lowest bit is that of the first byte, of a type beyond 2^53 too.
-        if (longest === undefined && !(piece[start]! & 1)) throw new ProtocolViolation("unknown frame " + type, Code.unsupported);
-        if (size > (longest ?? limit)) throw new ProtocolViolation("too long frame " + type, Code.too_large);
+        if (most === undefined && !(piece[start]! & 1)) throw new ProtocolViolation("unknown frame " + type, Code.unsupported);
+        if (size > (most ?? limit)) throw new ProtocolViolation("too long frame " + type, Code.too_large);
         if (after <= end) {
           c.end = after;
-          if (longest) this.#take(type, ref, c);
+          if (most) take(type, ref, c);
           c.end = end;
           c.at = after;
           continue;
         }
       }
-      this.#missing = size < 0 ? 1 : after - end;
-      this.#held = new Writer(Math.min(end - start + this.#missing, limit));
-      this.#held.raw(piece.subarray(start));
+      missing = size < 0 ? 1 : after - end;
+      held = new Writer(Math.min(end - start + missing, limit));
+      held.raw(piece.subarray(start));
       return;
     }
   }
 
-  /** The stream has ended. Throws if it did so within a frame. */
-  finish(): void {
-    if (this.#missing) malformed();
-  }
+  return {
+    push(piece) {
+      while (missing) {
+        const more = piece.subarray(0, missing);
+        held.raw(more);
+        if ((missing -= more.length)) return;
+        piece = piece.subarray(more.length);
+        cut(held.take());
+      }
+      cut(piece);
+    },
+    finish() {
+      if (missing) malformed();
+    },
+  };
 }

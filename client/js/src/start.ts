@@ -27,7 +27,7 @@ export function parseStart(from: From): WireStart {
     if (isNumber(epoch) && isNumber(seq) && since === undefined) return { kind: "after", position: { epoch, seq } };
   }
   throw new BadRequestError(
-    `from ${show(from)}: give "live", "start", "last:50", { since: "10m" }, or { epoch, seq } with whole numbers below 2^53`,
+    `from ${show(from)}: give "live", "start", "last:50", { since: "10m" } or { epoch, seq }`,
   );
 }
 

@@ -174,7 +174,7 @@ export function subscribe(host: Host, channel: string, options: SubscribeOptions
       feed.finish();
     },
     [Symbol.asyncIterator]() {
-      if (looped && !over) throw new BadRequestError(`subscription to ${channel}: another loop reads it; subscribe once for each`);
+      if (looped && !over) throw new BadRequestError(`subscription to ${channel}: another loop reads it: subscribe again`);
       looped = true;
       return this;
     },

@@ -24,15 +24,13 @@ export function exact(v: number): number {
 
 /** Reads varints and fields between `at` and `end` of some bytes. May be used again for others. */
 export class Cursor {
-  bytes: Uint8Array;
-  at: number;
-  end: number;
+  declare bytes: Uint8Array;
+  declare at: number;
+  declare end: number;
   /** Of the field that `next` read: number × 8 + wire type. */
   tag = 0;
   /** A varint's value, exact up to 2^53-1 and never below that if it is beyond; the length of bytes. */
   value = 0;
-  /** The low 32 bits of the last varint, signed. */
-  low = 0;
 
   constructor(bytes: Uint8Array, at = 0, end: number = bytes.length) {
     this.bytes = bytes;
@@ -45,18 +43,14 @@ export class Cursor {
     const { bytes, end } = this;
     let at = this.at;
     let v = 0;
-    let low = 0;
     let b = 128;
     for (let scale = 1; b > 127; scale *= 128) {
       if (at >= end) return -1;
       b = bytes[at++]!;
       if (scale > 2 ** 62 && b > 1) malformed();
-      const part = (b & 127) * scale;
-      v += part;
-      low |= part;
+      v += (b & 127) * scale;
     }
     this.at = at;
-    this.low = low;
     return v;
   }
 

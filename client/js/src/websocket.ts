@@ -37,11 +37,11 @@ export function webSocketDial(WebSocket: WebSocketConstructor): Dial {
     const opened = new Promise<Session>((resolve, reject) => {
       ws.onopen = () => {
         if (ws.protocol === subprotocol) resolve(sessionOn(ws, handler));
-        else reject(new Error(`the server speaks subprotocol "${ws.protocol}", not "${subprotocol}"`));
+        else reject(new Error(`subprotocol "${ws.protocol}", not "${subprotocol}"`));
       };
       // Browsers do not say why, and Node does not always close after an error.
       ws.onerror = ws.onclose = (e: { message?: string; reason?: string }) =>
-        reject(new Error(e.message || e.reason || "it did not open: no relay, no trust in its certificate, or this origin is refused"));
+        reject(new Error(e.message || e.reason || "it did not open: no relay, no trust in its certificate, or origin refused"));
     });
     return unlessAborted(signal, opened, () => ws.close());
   };

@@ -46,7 +46,7 @@ export function webTransportDial(
       hashes.length ? { serverCertificateHashes: hashes.map((value) => ({ algorithm: "sha-256", value })) } : {},
     );
     const ended = transport.closed.then((i) => {
-      throw new Error(i?.reason || "it closed before it was ready");
+      throw new Error(i?.reason || "it did not open");
     });
     const opened = transport.ready.then(() => transport.createBidirectionalStream());
     const stream = await unlessAborted(signal, Promise.race([opened, ended]), () => transport.close());
@@ -125,7 +125,7 @@ export function hashBytes(h: string | ArrayBuffer | ArrayBufferView): Uint8Array
     typeof h === "string"
       ? Uint8Array.from(h.match(/[\da-f]{2}/gi) ?? [], (x) => parseInt(x, 16))
       : new Uint8Array(buffer as ArrayBuffer, byteOffset, byteLength);
-  if (bytes.length !== 32) throw new Error(`a certificate's hash has ${bytes.length} bytes: give the 32 bytes of its SHA-256`);
+  if (bytes.length !== 32) throw new Error(`certificate's hash of ${bytes.length} bytes: give 32 bytes of SHA-256`);
   return bytes;
 }
 
@@ -136,5 +136,5 @@ export function hashBytes(h: string | ArrayBuffer | ArrayBufferView): Uint8Array
  * nobody has tried, get everything on the first stream.
  */
 export function defaultLanes(agent = ""): number {
-  return /Chrom(e|ium)\/|Firefox\/(15[3-9]|1[6-9]\d|[2-9]\d\d)/.test(agent) ? 96 : 0;
+  return /Chrom/.test(agent) || +(/Firefox\/(\d+)/.exec(agent)?.[1] ?? 0) > 152 ? 96 : 0;
 }

@@ -15,7 +15,7 @@ const quick = 1000;
  */
 export class Window {
   /** Bytes. */
-  size: number;
+  declare size: number;
   #passed = 0;
   #since = performance.now();
   /** The consumer waited for a message since the window last went by. */

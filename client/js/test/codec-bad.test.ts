@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Code } from "../src/codes.ts";
-import { FrameReader, ProtocolViolation, decodeDatagram } from "../src/frames.ts";
+import { frameReader, ProtocolViolation, decodeDatagram } from "../src/frames.ts";
 import type { FrameSink } from "../src/frames.ts";
 import { Message } from "../src/message.ts";
-import { Splitter } from "../src/splitter.ts";
+import { splitter } from "../src/splitter.ts";
 import { Cursor, Writer } from "../src/varint.ts";
 import { bad, unhex } from "./codec/golden.ts";
 import { lister, readDown } from "./codec/json.ts";
@@ -36,7 +36,7 @@ test("bad streams end as Go's reader ends them", () => {
     const skipped = b.name === "end within a Publish that is passed over";
     for (const pieces of [[unhex(b.hex)], bytesOf(unhex(b.hex))]) {
       let frames = 0;
-      const s = new Splitter((type) => longest[type], () => frames++);
+      const s = splitter((type) => longest[type], () => frames++);
       const code = ends(() => {
         for (const p of pieces) s.push(p);
         s.finish();
@@ -57,8 +57,8 @@ test("bad bodies end as Go's scanners end them", () => {
       if (b.of === "datagram") assert.equal(decodeDatagram(body), undefined, b.name);
       else if (b.of === "publish") decodeUp(4, 1, new Cursor(body));
       else if (b.of === "credit") decodeUp(8, 1, new Cursor(body));
-      else if (b.of === "message") new FrameReader(lister([])).push(encodeDown.message(1, 1, 1, body));
-      else new FrameReader(lister([])).push(frame(b.of === "ok" ? 0x22 : 0x26, 1, body));
+      else if (b.of === "message") frameReader(lister([])).push(encodeDown.message(1, 1, 1, body));
+      else frameReader(lister([])).push(frame(b.of === "ok" ? 0x22 : 0x26, 1, body));
     });
     const fine = b.of === "datagram" || (b.of === "message" && home.test(b.name));
     assert.equal(code, fine ? undefined : Code.protocol, b.name);
@@ -68,10 +68,10 @@ test("bad bodies end as Go's scanners end them", () => {
 test("a message is looked at when it comes, not when it is read", () => {
   const nobody = new Proxy({} as FrameSink, { get: () => () => {} });
   for (const body of [[0x0a, 5, 0x61], [0x1a, 2, 0x0a, 5], [0x0b, 0x0c], [0x00, 0x00], [0x08]]) {
-    assert.equal(ends(() => new FrameReader(nobody).push(encodeDown.message(1, 1, 1, Uint8Array.from(body)))), Code.protocol, String(body));
+    assert.equal(ends(() => frameReader(nobody).push(encodeDown.message(1, 1, 1, Uint8Array.from(body)))), Code.protocol, String(body));
     assert.equal(decodeDatagram(encodeDown.datagram(1, 1, 1, Uint8Array.from(body))), undefined, String(body));
   }
-  assert.equal(ends(() => new FrameReader(nobody).push(encodeDown.message(1, 1, 1, Uint8Array.of(0x0a, 1, 0x61)))), undefined);
+  assert.equal(ends(() => frameReader(nobody).push(encodeDown.message(1, 1, 1, Uint8Array.of(0x0a, 1, 0x61)))), undefined);
 });
 
 test("groups are malformed, whatever stands in them", () => {
@@ -180,7 +180,7 @@ test("what follows a violation in the same piece is not read, what came before i
 test("a length that is only claimed costs at most 64 KiB; a byte at a time takes linear time", () => {
   const head = frame(0x26, 1, new Uint8Array(1_000_000)).subarray(0, 5);
   const before = process.memoryUsage().arrayBuffers;
-  const readers = Array.from({ length: 100 }, () => new FrameReader(lister([])));
+  const readers = Array.from({ length: 100 }, () => frameReader(lister([])));
   for (const r of readers) r.push(head);
   assert.ok(process.memoryUsage().arrayBuffers - before < 100 * 70_000);
 

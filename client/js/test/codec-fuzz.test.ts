@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Message } from "../src/message.ts";
-import { FrameReader, ProtocolViolation, decodeDatagram } from "../src/frames.ts";
+import { frameReader, ProtocolViolation, decodeDatagram } from "../src/frames.ts";
 import { golden, unhex } from "./codec/golden.ts";
 import { lister, readDown, upFields } from "./codec/json.ts";
 import type { Read } from "./codec/json.ts";
@@ -49,7 +49,7 @@ test("random datagrams and messages never throw", () => {
 test("after a violation nothing more is read of the stream, and nothing else is thrown", () => {
   const r = random(seed + 2);
   const frames: Read[] = [];
-  const reader = new FrameReader(lister(frames));
+  const reader = frameReader(lister(frames));
   for (let i = 0; i < 200; i++) {
     try {
       reader.push(mutate(r, randomDown(r, 3)));

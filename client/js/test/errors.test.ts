@@ -73,7 +73,7 @@ test("every code has its class, name, reason, and words that say what to do", ()
 
 test("the relay's own words stand in the message", () => {
   const e = errorOf(end(22, 'the token has no capability to publish on "a:b"'), "publish to a:b");
-  assert.equal(e.message, 'publish to a:b: forbidden: the token has no capability to publish on "a:b"; ask for a token whose cap allows it');
+  assert.equal(e.message, 'publish to a:b: forbidden: the token has no capability to publish on "a:b"; give a token that allows it');
 });
 
 test("an error made here has its class's code, the one given, and its cause", () => {

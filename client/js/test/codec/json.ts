@@ -1,7 +1,7 @@
 // What was read, as protobuf's JSON: to be compared with the golden fields, and with what Go reads.
 
 import type { FrameSink } from "../../src/frames.ts";
-import { FrameReader, ProtocolViolation } from "../../src/frames.ts";
+import { frameReader, ProtocolViolation } from "../../src/frames.ts";
 import { Message } from "../../src/message.ts";
 import { base64 } from "./golden.ts";
 import type { Up } from "./relay.ts";
@@ -97,7 +97,7 @@ export function messageFields(epoch: number, seq: number, body: Uint8Array): Rec
 /** Reads a stream that comes down, in pieces; what it got, and the code of the violation that ended it. */
 export function readDown(pieces: Iterable<Uint8Array>): { frames: Read[]; code: number | undefined } {
   const frames: Read[] = [];
-  const reader = new FrameReader(lister(frames));
+  const reader = frameReader(lister(frames));
   try {
     for (const p of pieces) reader.push(p);
     reader.finish();

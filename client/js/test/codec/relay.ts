@@ -3,7 +3,8 @@
 import type { GapReason, Publication, SubscribeRequest, Welcome, WireStart } from "../../src/link.ts";
 import type { Position } from "../../src/position.ts";
 import type { End } from "../../src/session.ts";
-import { Splitter } from "../../src/splitter.ts";
+import { splitter } from "../../src/splitter.ts";
+import type { Splitter } from "../../src/splitter.ts";
 import { Cursor, Writer } from "../../src/varint.ts";
 
 /** A frame that goes up, as it was read. */
@@ -163,7 +164,7 @@ export class UpReader {
   readonly #splitter: Splitter;
 
   constructor(take: (f: Up) => void) {
-    this.#splitter = new Splitter((type) => longestUp[type], (type, ref, body) => take(decodeUp(type, ref, body)));
+    this.#splitter = splitter((type) => longestUp[type], (type, ref, body) => take(decodeUp(type, ref, body)));
   }
   push(chunk: Uint8Array): void {
     this.#splitter.push(chunk);
@@ -188,12 +189,12 @@ export function decodeUp(type: number, ref: number, c: Cursor): Up {
     case 2: {
       const h = { type: "hello" as const, ref: 0 as const, token: "", lanes: 0, agent: "", versionMin: 0, versionMax: 0, streams: 0 };
       while (c.next()) {
-        if (c.tag === 8) h.versionMin = c.low >>> 0;
-        if (c.tag === 16) h.versionMax = c.low >>> 0;
+        if (c.tag === 8) h.versionMin = c.value;
+        if (c.tag === 16) h.versionMax = c.value;
         if (c.tag === 34) h.token = c.text();
-        if (c.tag === 40) h.lanes = c.low >>> 0;
+        if (c.tag === 40) h.lanes = c.value;
         if (c.tag === 50) h.agent = c.text();
-        if (c.tag === 56) h.streams = c.low >>> 0;
+        if (c.tag === 56) h.streams = c.value;
       }
       return h;
     }
