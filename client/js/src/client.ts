@@ -140,7 +140,7 @@ export function connect(url: string | URL, options: ConnectOptions = {}): Relay 
   async function drain(timeout = 5_000): Promise<void> {
     const err = (refusal = new ClosedError("the client was closed: connect() again"));
     // Its end lets nothing wait any longer.
-    const timer = setTimeout(end, timeout, err);
+    const timer = setTimeout(end, Math.min(timeout, 1e9), err);
     await naming;
     await courier.drained();
     clearTimeout(timer);

@@ -193,6 +193,26 @@ test("close waits 5 s, or as told; what may stand is said", async (t) => {
   }
 });
 
+test("close waits for as long as it is told, also beyond what a timer takes", async (t) => {
+  for (const timeout of [Infinity, 2 ** 31]) {
+    await t.test(`${timeout}`, async (t) => {
+      const abort = new AbortController();
+      const n = net(t, (f, r) => void (f.type !== "publish" && oblige(f, r)), { signal: abort.signal });
+      n.relay.channel("chat:lobby").publish({ text: "hi" }).catch(() => {});
+      await n.time.advance(100);
+      // Virtual timers have no bound; real ones beyond it fire at once.
+      const { setTimeout } = globalThis;
+      const waits: unknown[] = [];
+      globalThis.setTimeout = ((...args: Parameters<typeof setTimeout>) => (waits.push(args[1]), setTimeout(...args))) as typeof setTimeout;
+      const closing = n.relay.close({ timeout });
+      globalThis.setTimeout = setTimeout;
+      assert.deepEqual(waits.map((ms) => (ms as number) < 2 ** 31), [true]);
+      abort.abort();
+      await closing;
+    });
+  }
+});
+
 test("closed before it was connected: what was not sent does not stand", async (t) => {
   const n = net(t, () => {});
   const waiting = n.relay.channel("chat:lobby").publish({ text: "hi" });
