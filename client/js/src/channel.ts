@@ -49,7 +49,7 @@ const grammar = /^[a-z][a-z0-9-]{0,31}:([^\p{Cc}\p{Cs}]+)$/u;
 export function channelOf(client: Client, name: string): Channel {
   const [, rest] = (typeof name === "string" && grammar.exec(name)) || [];
   if (!rest || utf8(rest).length > 192) {
-    bad("channel", name, "namespace:name, at most 32 of a-z0-9-, a letter first, and at most 192 bytes, no control characters");
+    bad("channel", name, "namespace:name, at most 32 of a-z0-9-, a letter first, and 192 bytes, no control characters");
   }
   return {
     name,

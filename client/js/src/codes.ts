@@ -55,7 +55,7 @@ export function codeName(n: number): string {
 export type Retry = "final" | "again" | "later" | "token" | "elsewhere";
 
 /** What the digit at each code below says; the others are later. */
-const rules: readonly Retry[] = ["final", "token", "again", "elsewhere"];
+const rules: readonly Retry[] = "final,token,again,elsewhere".split(",") as Retry[];
 
 /** The code's retry rule. An unknown code, from a newer relay, is "later". */
 export function retryOf(n: number): Retry {

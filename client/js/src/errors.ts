@@ -88,7 +88,7 @@ export class ProtocolError extends MeridianError {
 /** The class of each code, and what to do where the relay's words do not say. */
 const kinds: Record<number, readonly [typeof MeridianError, string?]> = {
   10: [ProtocolError, "report it"],
-  11: [ProtocolError, "update this SDK or the relay"],
+  11: [ProtocolError, "update this SDK or relay"],
   12: [BadRequestError],
   13: [TooLargeError],
   14: [BadRequestError, "give namespace:name"],

@@ -172,7 +172,7 @@ export function startFeed(host: Host, reading: Reading, size: number, consumer: 
 
   /** Does what the track says. A hole is asked for again, once. */
   function heed(s: Source, verdict: Verdict): void {
-    if (verdict === "broken") finish(new ProtocolError(what + ": messages are left out; report it"));
+    if (verdict === "broken") finish(new ProtocolError(what + ": messages left out; report it"));
     else if (verdict === "hole") {
       drop(s);
       open();

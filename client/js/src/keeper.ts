@@ -121,7 +121,7 @@ export function keep(k: Keeping, url: string, tokens: Tokens, backoff: { readonl
   }
 
   function unset(...list: (() => void)[]): void {
-    for (const due of list) dues.delete(due);
+    list.forEach((due) => dues.delete(due));
   }
 
   function wake(): void {

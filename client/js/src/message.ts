@@ -74,7 +74,7 @@ export class Message {
       return JSON.parse(this.text());
     } catch (e) {
       const { epoch, seq } = this.position;
-      throw new MeridianError(`message ${epoch}:${seq} of ${this.channel} is no JSON: use text() or bytes`, { cause: e });
+      throw new MeridianError(`message ${epoch}:${seq} of ${this.channel} is no JSON: use text()`, { cause: e });
     }
   }
 

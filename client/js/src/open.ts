@@ -60,8 +60,8 @@ export async function openLink(
   } & Omit<OpenOptions, "WebSocket" | "WebTransport">;
   const hashes = async () => ((typeof certHashes === "function" ? await certHashes() : certHashes) ?? []).map(hashBytes);
   const dials: Record<Carrier, [string, Dial | undefined]> = {
-    websocket: [(o.webSocketURL || url).replace(/^http/i, "ws"), WebSocket && webSocketDial(WebSocket)],
-    webtransport: [url, /^https/i.test(url) && WebTransport ? webTransportDial(WebTransport, hashes) : undefined],
+    websocket: [(o.webSocketURL || url).replace(/^http/, "ws"), WebSocket && webSocketDial(WebSocket)],
+    webtransport: [url, url.startsWith("https") && WebTransport ? webTransportDial(WebTransport, hashes) : undefined],
   };
   const carriers = o.carriers.filter((carrier) => dials[carrier][1]);
   if (!carriers.length) {
@@ -78,7 +78,7 @@ export async function openLink(
     },
     ([, session]) => session.close(61, "another carrier was faster"),
   ).catch((e) => {
-    throw e instanceof AggregateError ? new ConnectionError(`no connection to ${url}: ${e.message}`, { cause: e }) : e;
+    throw e instanceof AggregateError ? new ConnectionError(`no connection to ${url}: ${e.errors.map((e: Error) => e.message).join("; ")}`, { cause: e }) : e;
   });
   if (link.end) throw errorOf(link.end, "connect to " + url);
   o.winner.won(session.carrier);

@@ -81,7 +81,7 @@ export function settings(url: string | URL, o: ConnectOptions): Settings {
   check("relay URL", origin, usable.length, where);
   // A token's value is told to nobody.
   check("token", typeof token, typeof token === "string", "a string");
-  check("getToken", typeof getToken, getToken === undefined || (typeof getToken === "function" && !token), "a function, and no token beside it");
+  check("getToken", typeof getToken, getToken === undefined || (typeof getToken === "function" && !token), "a function and no token beside it");
   check("signal", signal, signal === undefined || signal?.addEventListener, "an AbortSignal");
   check("agent", agent, typeof agent === "string" && utf8(agent).length <= 128, "a string of at most 128 bytes");
   return {

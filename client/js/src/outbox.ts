@@ -177,7 +177,7 @@ export function outbox(channel: string, draw: () => Uint8Array, id: Uint8Array |
     l.tell(
       at,
       !at && (l.flying || l.maybe)
-        ? new UnknownOutcomeError(what + ": it may stand or not; give an id to repeat it safely", { cause: reason })
+        ? new UnknownOutcomeError(what + ": it may stand; give an id to repeat it safely", { cause: reason })
         : reason,
     );
   }

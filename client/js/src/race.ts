@@ -43,11 +43,8 @@ export async function race<T>(
       throw new Error(`${carrier}: ${(e as Error)?.message ?? e}`, { cause: e });
     }
   });
-  const first = Promise.any(dials).catch(({ errors }: AggregateError) => {
-    throw new AggregateError(errors, errors.map((e) => e.message).join("; "));
-  });
   try {
-    return (won = await unlessAborted(signal, first));
+    return (won = await unlessAborted(signal, Promise.any(dials)));
   } finally {
     clearTimeout(timer!);
     giveUp.abort();

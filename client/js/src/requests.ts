@@ -161,7 +161,7 @@ export function newLink(events: LinkEvents): Starting {
       const waiting = [...requests.values()].filter((r) => !r.cost).length;
       const refuse = (end: End) => reject(errorOf(end, name));
       if (link.end) return refuse(link.end);
-      if (waiting >= mostCalls) return refuse(endOf(Code.busy, "too many at a time"));
+      if (waiting >= mostCalls) return refuse(endOf(Code.busy, "too many"));
       requests.set(++last, {
         cost: 0,
         since,
@@ -285,7 +285,7 @@ export function newLink(events: LinkEvents): Starting {
       let frames = streams.get(id);
       if (!frames) {
         // The end of a stream may be overtaken by the beginnings of others.
-        if (id && streams.size > 2 * lanes) out(0, "number of streams");
+        if (id && streams.size > 2 * lanes) out(0, "streams");
         streams.set(id, (frames = frameReader(sink)));
       }
       stream = id;
@@ -296,7 +296,7 @@ export function newLink(events: LinkEvents): Starting {
       streams.delete(id);
       if (reset === undefined) frames?.finish();
       const code = reset || Code.link_lost;
-      const detail = "the relay ended the stream";
+      const detail = "the stream ended";
       if (!id) return finish(endOf(code, detail), Code.cancelled);
       for (const [ref, r] of readers) if (r.stream === id) drop(ref, code, detail);
     }),

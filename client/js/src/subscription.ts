@@ -136,7 +136,7 @@ export function subscribe(host: Host, channel: string, options: SubscribeOptions
     end(err) {
       over = true;
       error = err;
-      first.reject(err ?? new ClosedError(`subscription to ${channel}: closed before it stood`));
+      first.reject(err ?? new ClosedError(`subscription to ${channel}: closed`));
       for (const call of waiting.splice(0)) last(call);
       events.emit("end", { error: err });
     },

@@ -41,7 +41,7 @@ export function webSocketDial(WebSocket: WebSocketConstructor): Dial {
       };
       // Browsers do not say why, and Node does not always close after an error.
       ws.onerror = ws.onclose = (e: { message?: string; reason?: string }) =>
-        reject(new Error(e.message || e.reason || "it did not open: no relay, no trust in its certificate, or origin refused"));
+        reject(new Error(e.message || e.reason || "it did not open: no relay, certificate not trusted, or origin refused"));
     });
     return unlessAborted(signal, opened, () => ws.close());
   };

@@ -125,7 +125,7 @@ export function hashBytes(h: string | ArrayBuffer | ArrayBufferView): Uint8Array
     typeof h === "string"
       ? Uint8Array.from(h.match(/[\da-f]{2}/gi) ?? [], (x) => parseInt(x, 16))
       : new Uint8Array(buffer as ArrayBuffer, byteOffset, byteLength);
-  if (bytes.length !== 32) throw new Error(`certificate's hash of ${bytes.length} bytes: give 32 bytes of SHA-256`);
+  if (bytes.length !== 32) throw new Error(`certificate's hash of ${bytes.length} bytes: give 32 bytes`);
   return bytes;
 }
 

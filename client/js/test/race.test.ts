@@ -69,7 +69,7 @@ test("a failure starts the next one at once; all failures are told", async (t) =
   assert.deepEqual(r.log, ["dial webtransport", "dial websocket"]);
   await time.advance(1000);
   r.dials.get("websocket")!.reject("refused");
-  await assert.rejects(r.result, (e) => e instanceof AggregateError && e.message === "webtransport: UDP is blocked; websocket: refused" && e.errors.length === 2);
+  await assert.rejects(r.result, (e) => e instanceof AggregateError && e.errors.map((e) => e.message).join("; ") === "webtransport: UDP is blocked; websocket: refused");
 });
 
 test("a dial that throws has failed", async () => {
