@@ -1,5 +1,6 @@
 // How a session begins and ends, on any carrier: given up by a signal; once, and told once.
 import type { SessionHandler } from "./session.ts";
+import { encoder } from "./varint.ts";
 
 export interface Closing {
   /** Nothing is told any more. */
@@ -41,7 +42,7 @@ export function unlessAborted<T>(signal: AbortSignal, made: Promise<T>, shut = (
 
 /** Shortens a reason to the 123 bytes of UTF-8 that a close carries. */
 export function clip(reason: string): string {
-  return reason.slice(0, new TextEncoder().encodeInto(reason, new Uint8Array(123)).read);
+  return reason.slice(0, encoder.encodeInto(reason, new Uint8Array(123)).read);
 }
 
 /** Does what a platform may refuse, now or later, or has done already. */

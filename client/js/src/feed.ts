@@ -160,7 +160,7 @@ export function startFeed(host: Host, reading: Reading, size: number, consumer: 
 
   /** Opens again, after a wait if what ended was short. */
   function again(s: Source, end: End): void {
-    if (s.since !== undefined && performance.now() - s.since >= stableAfter) failures = 0;
+    if (performance.now() - s.since! >= stableAfter) failures = 0;
     clearTimeout(timer);
     // What is announced is over soon: no long wait.
     const delay = end.deadline > 0 ? fullJitter(50, 1000, failures++, Math.random()) : retryDelay(end, ++failures, Math.random());

@@ -39,7 +39,7 @@ export function startPace(): Pace {
       const flight = pace.flight--;
       if (!end) {
         if ((window += 1 / growth) > most) window = Infinity;
-      } else if (end.code === 51 || end.code === 52) {
+      } else if ([51, 52].includes(end.code)) {
         // publish_rate, byte_rate: once for all that were in flight together.
         if (steady >= pace.until) window = Math.max(least, Math.min(flight / 2, first));
         pace.until = Math.max(pace.until, steady + retryDelay(end, 1, random));

@@ -6,7 +6,7 @@ import { ProtocolViolation } from "./codes.ts";
 export const MAX = Number.MAX_SAFE_INTEGER;
 
 const strict = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
-const encoder = new TextEncoder();
+export const encoder = new TextEncoder();
 
 export function utf8(s: string): Uint8Array {
   return encoder.encode(s);
