@@ -122,3 +122,25 @@ func TestOps(t *testing.T) {
 		}
 	}
 }
+
+// A page whose name was made to lead here reads nothing.
+func TestOpsUnderAForeignName(t *testing.T) {
+	w := newWorld(t, nil)
+	for host, want := range map[string]int{
+		"evil.example": 403, "evil.example:9090": 403, "127.0.0.1.evil.example": 403, "localhost.evil.example": 403,
+		"localhost": 200, "LocalHost:1": 200, "127.0.0.1": 200, "127.0.0.1:9090": 200, "[::1]:9090": 200, "10.1.2.3:9090": 200,
+	} {
+		for _, path := range []string{"/healthz", "/metrics", "/debug/pprof/cmdline"} {
+			r, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+w.ops+path, nil)
+			r.Host = host
+			resp, err := http.DefaultClient.Do(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp.Body.Close()
+			if resp.StatusCode != want {
+				t.Errorf("%s under %q: status %d, want %d", path, host, resp.StatusCode, want)
+			}
+		}
+	}
+}
