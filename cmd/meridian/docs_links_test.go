@@ -20,7 +20,7 @@ func TestDocsLinks(t *testing.T) {
 		found := make(map[string]bool)
 		for _, m := range heading.FindAllStringSubmatch(string(text), -1) {
 			name := strings.ToLower(strings.ReplaceAll(m[1], " ", "-"))
-			found[regexp.MustCompile("[^\\p{L}\\p{N}_-]").ReplaceAllString(name, "")] = true
+			found[regexp.MustCompile(`[^\p{L}\p{N}_-]`).ReplaceAllString(name, "")] = true
 			found[m[2]] = true
 		}
 		return found
