@@ -224,7 +224,7 @@ export function keep(k: Keeping, url: string, tokens: Tokens, backoff: { readonl
     const lost = conn === current;
     const refused = isRefused(err);
     if (lost) {
-      if (time - conn.since! >= stableAfter) failures = 0;
+      settle(conn);
       if (refused) tokens.expire();
       current = undefined;
       state = "reconnecting";
@@ -242,10 +242,20 @@ export function keep(k: Keeping, url: string, tokens: Tokens, backoff: { readonl
       // The browser may be wrong about being offline: seldom is not never.
       const wait = refused && !lost ? 0
         : isOffline() ? backoff.most
-        : fullJitter(backoff.least, backoff.most, ++failures, Math.random());
+        : pause(++failures);
       after(Math.max(wait, retryAfter), dial);
     }
     if (!current) report();
+  }
+
+  // settle forgets failures before a session that lasted.
+  function settle(conn: Conn): void {
+    if (time - conn.since! >= stableAfter) failures = 0;
+  }
+
+  // pause is the wait after so many failures, in ms.
+  function pause(failures: number): number {
+    return fullJitter(backoff.least, backoff.most, failures, Math.random());
   }
 
   // goAway begins the move to another session; the one in use serves until then.
@@ -258,7 +268,11 @@ export function keep(k: Keeping, url: string, tokens: Tokens, backoff: { readonl
       .filter((origin) => origin.split(":")[0] === url.split(":")[0])
       .slice(0, alternativesMost);
     if (dialing) dialing.suspect = false;
-    else dial();
+    else {
+      // A relay may say it behind every Welcome.
+      settle(conn);
+      after(pause(failures++), dial);
+    }
   }
 
   // ping asks whether the session in use still lives.

@@ -80,7 +80,10 @@ export async function openLink(
   ).catch((e) => {
     throw e instanceof AggregateError ? new ConnectionError(`no connection to ${url}: ${e.errors.map((e: Error) => e.message).join("; ")}`, { cause: e }) : e;
   });
-  if (link.end) throw errorOf(link.end, "connect to " + url);
+  if (link.end) {
+    session.close(link.end.code, ""); // what came before Hello may be why
+    throw errorOf(link.end, "connect to " + url);
+  }
   o.winner.won(session.carrier);
   const lanes = hello.lanes ?? defaultLanes(globalThis.navigator?.userAgent);
   start(session, { ...hello, lanes: session.carrier === "websocket" ? 0 : lanes }, o.timeout ?? welcomeWithin, o.signal);

@@ -14,7 +14,7 @@ export interface Tokens {
   get(): Promise<string>;
   /** Asks getToken, once for all who ask meanwhile. */
   fetch(): Promise<string>;
-  /** Waits no longer for getToken. */
+  /** Waits no longer for getToken: who does gets err. */
   stop(err: Error): void;
   /** The relay took the token, for so many ms (0: for ever). Returns the ms until it should be replaced, which may be Infinity. */
   accepted(ms: number): number;
@@ -33,6 +33,7 @@ export function keepToken(token: string, getToken: GetToken | undefined): Tokens
   let refused = 0; // in a row, of tokens fresh from getToken
   let fetching: Promise<string> | undefined;
   let giveUp: ((err: Error) => void) | undefined;
+  let stopped: Error | undefined;
 
   async function ask(): Promise<string> {
     let timer;
@@ -49,6 +50,7 @@ export function keepToken(token: string, getToken: GetToken | undefined): Tokens
       proven = false;
       return (token = t);
     } catch (cause) {
+      if (stopped) throw stopped;
       const { name, message = String(cause) } = Object(cause) as Partial<Error>;
       // By name: it may come from another copy of this module.
       const denied = name === "UnauthorizedError";
@@ -72,7 +74,10 @@ export function keepToken(token: string, getToken: GetToken | undefined): Tokens
   return {
     get: async () => (!getToken || (token && elapsed(since) < life) ? token : fetch()),
     fetch,
-    stop: (err) => giveUp?.(err),
+    stop(err) {
+      stopped = err;
+      giveUp?.(err);
+    },
     accepted(ms) {
       refused = 0;
       proven = true;
