@@ -57,7 +57,7 @@ export function channelOf(client: Client, name: string): Channel {
     async publish(message, options) {
       client.check();
       const body = encodeMessage(message, client.payload);
-      const producer = message.id === undefined ? undefined : await client.producerOf(message.id);
+      const producer = message.id === undefined ? undefined : await client.producerOf(message.id, options?.signal);
       return { position: await client.courier.post(name, body, producer, options?.signal) };
     },
     subscribe: (options) => subscribe(client, name, options ?? {}),

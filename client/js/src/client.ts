@@ -2,6 +2,7 @@
 // The client itself, and what of it the caller sees.
 import type { Channel } from "./channel.ts";
 import { channelOf } from "./channel.ts";
+import { unlessAborted } from "./closing.ts";
 import { startCourier } from "./courier.ts";
 import type { Courier } from "./courier.ts";
 import { emitter } from "./emitter.ts";
@@ -21,8 +22,8 @@ export interface Client extends Host {
   readonly courier: Courier;
   /** The relay's limit of a message's payload in bytes; 0: not said yet. */
   payload: number;
-  /** The producer that stands for an id of this client's subject. */
-  producerOf(id: string): Promise<Uint8Array>;
+  /** The producer that stands for an id of this client's subject; signal gives up. */
+  producerOf(id: string, signal: AbortSignal | undefined): Promise<Uint8Array>;
 }
 
 /** A relay client: at any time it has one session, which it replaces when it is lost. */
@@ -94,8 +95,8 @@ export function connect(url: string | URL, options: ConnectOptions = {}): Relay 
     check() {
       if (refusal) throw refusal;
     },
-    producerOf(id) {
-      const producer = nameOf(id);
+    producerOf(id, signal) {
+      const producer = unlessAborted(signal, nameOf(id));
       const before = naming;
       naming = producer.then(() => before, () => before);
       return producer;

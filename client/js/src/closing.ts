@@ -30,14 +30,17 @@ export function closing(handler: SessionHandler, shut: (code: number, reason: st
 }
 
 /** Resolves as `made` does; if it fails or the signal, not aborted so far, is faster, `shut` is called, whatever it throws. */
-export function unlessAborted<T>(signal: AbortSignal, made: Promise<T>, shut = () => {}): Promise<T> {
+export function unlessAborted<T>(signal: AbortSignal | undefined, made: Promise<T>, shut = () => {}): Promise<T> {
+  const done = new AbortController();
   return new Promise<T>((resolve, reject) => {
-    signal.addEventListener("abort", () => reject(signal.reason));
+    signal?.addEventListener("abort", () => reject(signal.reason), done);
     made.then(resolve, reject);
-  }).catch((e) => {
-    quietly(shut);
-    throw e;
-  });
+  })
+    .catch((e) => {
+      quietly(shut);
+      throw e;
+    })
+    .finally(() => done.abort());
 }
 
 /** Shortens a reason to the 123 bytes of UTF-8 that a close carries. */

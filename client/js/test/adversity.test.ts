@@ -1,5 +1,6 @@
 // A client whose relay, token or caller is in the way.
 import assert from "node:assert/strict";
+import { getEventListeners } from "node:events";
 import { test } from "node:test";
 import type { TestContext } from "node:test";
 
@@ -10,7 +11,7 @@ import { encodeDown } from "./codec/relay.ts";
 import type { Up } from "./codec/relay.ts";
 import { fakeWebSocket, oblige } from "./fake-session.ts";
 import type { FakeRelay } from "./fake-session.ts";
-import { virtualTime } from "./time.ts";
+import { settle, virtualTime } from "./time.ts";
 
 function net(t: TestContext, behave: (f: Up, relay: FakeRelay, n: number) => void, options: ConnectOptions = {}) {
   const time = virtualTime(t);
@@ -43,6 +44,27 @@ test("a publish with an id whose token does not come ends as the client does", a
   await n.time.advance(2_000);
   await closed;
   await assert.rejects(published, ClosedError);
+});
+
+test("a signal gives up a publish with an id whose token does not come, and is not kept", async (t) => {
+  let give!: (token: string) => void;
+  const n = net(t, oblige, { getToken: () => new Promise((resolve) => (give = resolve)) });
+  const [stop, go] = [new AbortController(), new AbortController()];
+  const chat = n.relay.channel("chat:lobby");
+  let error: unknown;
+  chat.publish({ text: "hi", id: "a" }, { signal: stop.signal }).catch((e) => (error = e));
+  const published = chat.publish({ text: "hi", id: "b" }, { signal: go.signal });
+  await n.time.advance(100);
+  stop.abort("enough");
+  await settle();
+  assert.equal(error, "enough");
+  give(`h.${btoa('{"sub":"ann"}')}.s`);
+  const closed = n.relay.close();
+  // The digest is not made in virtual time.
+  await published;
+  await closed;
+  assert.equal(n.relays[0]!.of("publish").length, 1);
+  for (const { signal } of [stop, go]) assert.equal(getEventListeners(signal, "abort").length, 0);
 });
 
 test("what a server says before Hello ends the session, and its connection", async (t) => {
