@@ -381,7 +381,8 @@ export function keep(k: Keeping, url: string, tokens: Tokens, backoff: { readonl
         } else {
           if (event === "online") {
             k.forget();
-            cancel(); // it began on the network that is gone
+            if (dialing) after(0, dial); // again: it began on the network that is gone
+            cancel();
           }
           look();
         }

@@ -74,6 +74,7 @@ const where = "https://HOST:PORT and no more; http:// is only WebSocket; a token
 /** Checks where and how to connect; throws BadRequestError. */
 export function settings(url: string | URL, o: ConnectOptions): Settings {
   const origin = originOf("relay URL", url);
+  if (Object(o) !== o) bad("options", o, "an object");
   const { token = "", getToken, signal, webSocketURL, backoff, carriers = known, agent = `meridian-js/${version}` } = o;
   const check = (name: string, value: unknown, ok: unknown, remedy: string) => ok || bad(name, value, remedy);
   check("carriers", carriers, Array.isArray(carriers) && carriers.every((k) => known.includes(k)) && carriers.length, "some of " + show(known));

@@ -5,12 +5,13 @@ import { test } from "node:test";
 import type { TestContext } from "node:test";
 
 import { connect } from "../src/client.ts";
-import { ClosedError } from "../src/errors.ts";
+import { BadRequestError, ClosedError } from "../src/errors.ts";
 import type { ConnectOptions } from "../src/options.ts";
 import { encodeDown } from "./codec/relay.ts";
 import type { Up } from "./codec/relay.ts";
 import { fakeWebSocket, oblige } from "./fake-session.ts";
 import type { FakeRelay } from "./fake-session.ts";
+import { rig } from "./keeper-rig.ts";
 import { settle, virtualTime } from "./time.ts";
 
 function net(t: TestContext, behave: (f: Up, relay: FakeRelay, n: number) => void, options: ConnectOptions = {}) {
@@ -65,6 +66,23 @@ test("a signal gives up a publish with an id whose token does not come, and is n
   await closed;
   assert.equal(n.relays[0]!.of("publish").length, 1);
   for (const { signal } of [stop, go]) assert.equal(getEventListeners(signal, "abort").length, 0);
+});
+
+test("options that are none", () => {
+  for (const options of [null, "token", 7]) {
+    assert.throws(() => connect("https://h:444", options as never), BadRequestError);
+  }
+});
+
+test("another network while a session moves on behalf of GoAway: it moves on the new one", async (t) => {
+  const r = rig(t, (n) => (n === 1 ? new Promise(() => {}) : undefined));
+  await r.time.advance(10_000);
+  r.links[0]!.events.goAway({ reason: 60, deadline: 10_000, alternatives: [] });
+  await r.time.advance(100);
+  r.keeper.page("online");
+  await r.time.advance(1_000);
+  assert.equal(r.keeper.current?.link, r.links[2]);
+  assert.deepEqual(r.path(), ["connecting", "connected"], "at no time was there none");
 });
 
 test("what a server says before Hello ends the session, and its connection", async (t) => {
