@@ -29,12 +29,13 @@ export function closing(handler: SessionHandler, shut: (code: number, reason: st
   return c;
 }
 
-/** Resolves as `made` does; if it fails or the signal, not aborted so far, is faster, `shut` is called, whatever it throws. */
+/** Resolves as `made` does; if it fails or the signal is faster, `shut` is called, whatever it throws. */
 export function unlessAborted<T>(signal: AbortSignal | undefined, made: Promise<T>, shut = () => {}): Promise<T> {
   const done = new AbortController();
   return new Promise<T>((resolve, reject) => {
     signal?.addEventListener("abort", () => reject(signal.reason), done);
     made.then(resolve, reject);
+    signal?.throwIfAborted();
   })
     .catch((e) => {
       quietly(shut);

@@ -59,6 +59,9 @@ test("a signal gives up a publish with an id whose token does not come, and is n
   stop.abort("enough");
   await settle();
   assert.equal(error, "enough");
+  chat.publish({ text: "hi", id: "c" }, { signal: AbortSignal.abort("before") }).catch((e) => (error = e));
+  await settle();
+  assert.equal(error, "before");
   give(`h.${btoa('{"sub":"ann"}')}.s`);
   const closed = n.relay.close();
   // The digest is not made in virtual time.
