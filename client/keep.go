@@ -122,10 +122,18 @@ func (k *keeper) goAway(conn *conn, g link.GoAway) {
 	}
 	k.c.cfg.Log.Info("asked to move", slog.String("reason", g.Reason.String()), slog.Duration("deadline", g.Deadline))
 	k.alternatives = usable(k.c.url, g.Alternatives)
-	if k.dialing == nil {
-		k.dialAt = time.Now()
-	} else {
+	if k.dialing != nil {
 		k.dialing.suspect = false
+		return
+	}
+	k.dialAt = time.Now()
+	if k.dialAt.Sub(conn.since) >= stableAfter {
+		k.failures = 0
+		return
+	}
+	k.failures++ // a relay that sends everybody away at once is not asked again at once
+	if k.failures > 1 {
+		k.dialAt = k.dialAt.Add(fullJitter(k.c.cfg.BackoffLeast, k.c.cfg.BackoffMost, k.failures, jitter()))
 	}
 }
 

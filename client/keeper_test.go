@@ -241,6 +241,21 @@ func TestGoAwayToAlternatives(t *testing.T) {
 	})
 }
 
+// TestGoAwayFromEverySession: a relay that sends everybody away at once is not dialled without end.
+func TestGoAwayFromEverySession(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fakeNet{t: t, prepare: func(_ int, l *fakeLink) error {
+			l.request.onGoAway(link.GoAway{Reason: relay.GoingAway, Deadline: time.Minute})
+			return nil
+		}}
+		f.client(Config{})
+		pass(10 * time.Second)
+		if n := len(f.dials); n < 3 || n > 40 {
+			t.Errorf("%d sessions in 10 s", n)
+		}
+	})
+}
+
 // TestGoAwayRightAfterWelcome comes before the client has the session in use.
 func TestGoAwayRightAfterWelcome(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
