@@ -97,14 +97,14 @@ async function bareOnce(rig: Rig, stage: Stage, carrier: Carrier, channels: numb
 /** As it is published, at the rate that must be reached and a tenth more: the page must keep up. */
 export async function* live(rig: Rig): AsyncGenerator<Figure> {
   for (const { channels, least } of shapes) {
-    const stage = await rig.stand({ bytes: keep });
-    try {
-      for (const carrier of carriers) {
-        const rate = Math.round(1.1 * least);
-        const runs: number[] = [];
-        const lags: number[] = [];
-        const shares: Shares[] = [];
-        for (let i = 0; i < (rig.options.runs ?? 3); i++) {
+    for (const carrier of carriers) {
+      const rate = Math.round(1.1 * least);
+      const runs: number[] = [];
+      const lags: number[] = [];
+      const shares: Shares[] = [];
+      for (let i = 0; i < (rig.options.runs ?? 3); i++) {
+        const stage = await rig.stand({ bytes: keep }); // for each, or what is kept would fill it
+        try {
           const page = await rig.page();
           const prefix = `bench:live-${carrier}-${i}-`;
           const r: Reading = { ...(await where(stage, carrier)), channels: names(prefix, channels), unread: [], from: "live" };
@@ -123,13 +123,13 @@ export async function* live(rig: Rig): AsyncGenerator<Figure> {
           lags.push(read.latencies.p50);
           await page.evaluate(() => bench.close());
           await page.browserContext().close();
+        } finally {
+          await stage.end();
         }
-        const what = `receive live, ${on(channels)}, ${carrier}, ${rate.toLocaleString("en")}/s offered for ${liveFor} s`;
-        yield { name: what, unit: "messages/s", runs, shares, messages: rate * liveFor, target: { least } };
-        yield { name: `${what}, median latency`, unit: "ms", runs: lags };
       }
-    } finally {
-      await stage.end();
+      const what = `receive live, ${on(channels)}, ${carrier}, ${rate.toLocaleString("en")}/s offered for ${liveFor} s`;
+      yield { name: what, unit: "messages/s", runs, shares, messages: rate * liveFor, target: { least } };
+      yield { name: `${what}, median latency`, unit: "ms", runs: lags };
     }
   }
 }
