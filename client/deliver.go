@@ -50,7 +50,7 @@ func (co *courier) pass(end bool) (wakeAt time.Time) {
 		co.stalled = time.Time{}
 	}
 	if co.conn != co.next {
-		co.conn, co.stalled, co.pace = co.next, time.Time{}, pace{window: co.pace.window, until: co.pace.until}
+		co.conn, co.stalled, co.pace = co.next, time.Time{}, pace{} // the limits are the session's
 		renamed := co.rename()
 		for o := range co.active {
 			o.spent = o.spent || renamed
