@@ -1,0 +1,102 @@
+package shard
+
+import (
+	"go.etcd.io/raft/v3/raftpb"
+
+	"github.com/meridian-relay/meridian/relay"
+)
+
+// Work is what a Host wants done. Within a kind, what belongs to one replica is done in order;
+// kinds and replicas do not wait for each other.
+type Work struct {
+	Send    []Send
+	Writes  []*Write
+	Applies []*Apply
+	Fetches []*Fetch
+	Upkeep  []Replica // run Upkeep over their states, and propose what it returns
+	Events  []Event
+}
+
+// A Send is messages for one node, in order. They may be lost. Urgent ones (votes, heartbeats,
+// what answers them) must not wait behind the others.
+type Send struct {
+	To     Node
+	Urgent []Message
+	Bulk   []Message
+}
+
+// A Message is raft's, between two replicas of a shard.
+type Message struct {
+	Shard       ID
+	From, To    Number
+	Incarnation uint64
+	// Rest, with a heartbeat or its absence of work: the group rests after it. See rest.go.
+	Rest bool
+	Raft *raftpb.Message // shared and immutable
+}
+
+// A Fetch asks for the state that a leader's snapshot names: stage it, then call Host.Fetched.
+type Fetch struct {
+	Replica  Replica
+	From     Node
+	Snapshot uint64 // the leader's name for it
+	At       Place
+
+	message *raftpb.Message
+}
+
+// An Event is a change that others than raft may want to know.
+type Event struct {
+	Replica    Replica
+	Role       RoleOf
+	Leader     Number // 0: not known
+	Term       uint64
+	Descriptor *Descriptor // the one in force; shared and immutable
+	Removed    bool        // the replica is gone
+}
+
+// A RoleOf is what a replica is to its group just now.
+type RoleOf uint8
+
+const (
+	Following RoleOf = iota
+	// Elected: it leads, but has not applied an entry of its term; it does not serve yet.
+	Elected
+	// Leading: it serves.
+	Leading
+)
+
+// An Apply is committed entries of one replica. Machine.Run runs it.
+type Apply struct {
+	Replica Replica
+	Entries []*raftpb.Entry
+	Result  Result // set by Machine.Run
+
+	proposals []*proposal // of Entries; nil: not made here
+	done      []*raftpb.Message
+}
+
+// A Result is what applying did.
+type Result struct {
+	Applied    Place
+	Touched    []Touched
+	Descriptor *Descriptor // if it changed
+	Due        uint64      // when retention has to look again, Unix ms; 0: never
+
+	answers []answered
+}
+
+// A Touched is a channel that got messages, and the epoch of the first.
+type Touched struct {
+	Channel relay.Channel
+	Epoch   relay.Epoch
+}
+
+// An Answer tells a publisher what became of it. It is called once and must not block.
+type Answer = func(at relay.Position, end relay.End)
+
+type answered struct {
+	answer Answer
+	at     relay.Position
+	end    relay.End
+}
