@@ -39,6 +39,8 @@ var rooms = []room{
 		"a store in memory, and what every store has to pass"},
 	{"core/store", []string{"core/shard", "core/channel", "internal/planted"},
 		"the store keeps what it is handed; what it means is the shard's affair"},
+	{"core/nodeapi", []string{"relay", "core/shard"},
+		"commands take its client without taking a node"},
 	{"core/peer", []string{"relay", "core/shard", "internal/transport"},
 		"the way between nodes knows neither channels nor disks"},
 	{"internal/planted", nil,
