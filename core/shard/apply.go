@@ -14,8 +14,9 @@ type Machine struct{}
 func NewMachine() *Machine { panic("not yet") }
 
 // Run runs a's entries on v, which then has the shard's own keys too, and sets a.Result. The
-// caller commits v and calls Answer, or, on an error of the store, ends the process.
-func (m *Machine) Run(a *Apply, v channel.View) { panic("not yet") }
+// caller commits v and calls Answer. An error means that log or state are damaged (ErrDamaged):
+// the caller commits nothing and ends the process, as on an error of the store.
+func (m *Machine) Run(a *Apply, v channel.View) error { panic("not yet") }
 
 // Answer answers those whose publishes a has. It is called after v's commit.
 func (a *Apply) Answer() { panic("not yet") }
@@ -31,4 +32,11 @@ func ReadDescriptor(r channel.Reader) (Descriptor, bool) { panic("not yet") }
 func ReadApplied(r channel.Reader) (Place, bool) { panic("not yet") }
 
 // A proposal is an entry that was made here and is not applied yet.
-type proposal struct{}
+type proposal struct {
+	id      uint64
+	answers []Answer    // of its publishes, in order
+	done    func(error) // of its commands, or its change of membership; nil: of publishes
+	err     error       // set by Machine.Run: a command was refused, such as a policy that cannot be
+	size    uint64      // what it takes of the host's budget
+	at      time.Time   // when it was made
+}

@@ -91,10 +91,11 @@ const (
 	// Incoming and Outgoing are voters during a joint change.
 	Incoming
 	Outgoing
+	Demoting // as Outgoing, but a learner after that
 )
 
 func (r Role) String() string {
-	return [...]string{"unspecified", "voter", "learner", "incoming", "outgoing"}[min(r, Outgoing)]
+	return [...]string{"unspecified", "voter", "learner", "incoming", "outgoing", "demoting", "unknown"}[min(r, Demoting+1)]
 }
 
 // A Member is a replica as its group knows it.
@@ -114,6 +115,8 @@ type Descriptor struct {
 	// Version gates types of commands; it rises when all replicas can.
 	Version uint64
 	Members []Member // by number
+	// Joint says that a change of membership is under way. It ends by itself.
+	Joint bool
 	Next    Number   // the next member's
 }
 
