@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/meridian-relay/meridian/core/nodeapi"
 	"github.com/meridian-relay/meridian/internal/config"
 )
 
@@ -66,6 +67,7 @@ func newContextAdd(a *app) *cobra.Command {
 	f.StringVar(&x.TokenCommand, "token-command", "", "a shell command that prints a token, run whenever one is needed")
 	f.StringVar(&x.CA, "ca", "", "a file of certificates to trust, in PEM; default: what the system trusts")
 	f.StringArrayVar(&x.CertHashes, "cert-hash", nil, "SHA-256 of a certificate to trust, in hexadecimal; may repeat")
+	f.StringArrayVar(&x.Nodes, "node", nil, "a node's ops listener, http://HOST:PORT, for commands about shards; may repeat")
 	f.BoolVar(&selected, "select", false, "select it too")
 	return cmd
 }
@@ -83,6 +85,11 @@ func checkContext(x *config.Context) error {
 	for _, h := range x.CertHashes {
 		if b, err := hex.DecodeString(h); err != nil || len(b) != 32 {
 			return usagef("--cert-hash %q: write the SHA-256 of a certificate as 64 hexadecimal digits", h)
+		}
+	}
+	for _, node := range x.Nodes {
+		if _, err := nodeapi.NewClient(node, nil); err != nil {
+			return usageError{fmt.Errorf("--node: %w", err)}
 		}
 	}
 	return nil

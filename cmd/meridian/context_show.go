@@ -38,7 +38,8 @@ func newContextShow(a *app) *cobra.Command {
 		} else {
 			for _, line := range [][2]string{
 				{"name", x.Name}, {"url", x.URL}, {"token", x.Token}, {"token command", x.TokenCommand},
-				{"certificate hashes", strings.Join(x.CertHashes, " ")}, {"ca", x.CA}, {"signing", x.Signing},
+				{"certificate hashes", strings.Join(x.CertHashes, " ")}, {"ca", x.CA},
+				{"nodes", strings.Join(x.Nodes, " ")}, {"signing", x.Signing},
 			} {
 				if line[1] != "" {
 					err = cmp.Or(err, l.text(line[0]+": "+line[1]))

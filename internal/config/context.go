@@ -24,6 +24,8 @@ type Context struct {
 	// certificates in PEM. Neither: what the system trusts.
 	CertHashes []string `json:"cert_hashes,omitempty"`
 	CA         string   `json:"ca,omitempty"`
+	// Nodes are the URLs of nodes' ops listeners, http://HOST:PORT, for commands about shards.
+	Nodes []string `json:"nodes,omitempty"`
 	// Signing is the secret with which a development relay's tokens are made; empty elsewhere.
 	Signing string `json:"signing,omitempty"`
 }
