@@ -25,7 +25,11 @@ type DialerConfig struct {
 	// CertHashes are SHA-256 hashes of certificates to trust instead of roots, under the rules
 	// of serverCertificateHashes: at most 14 days, ECDSA P-256. None: roots.
 	CertHashes [][32]byte
+	// AnyHost trusts a server whose certificate the roots signed, whatever host it names: the
+	// caller judges Peer.Names instead. For processes of a fleet, which have names of their own.
+	AnyHost    bool
 	PacketConn net.PacketConn // for all QUIC connections, closed by Close; nil: a UDP socket on a free port
+	ALPN       string         // of QUIC sessions; "": ALPN
 	Header     http.Header    // added to requests for WebTransport and WebSocket sessions
 
 	Streams    int    // bidirectional streams that a server may have open; 0: 1; <0: none
@@ -65,7 +69,10 @@ func NewDialer(c DialerConfig) (*Dialer, error) {
 	c.TLS = c.TLS.Clone()
 	if len(c.CertHashes) > 0 {
 		pin(c.TLS, c.CertHashes)
+	} else if c.AnyHost {
+		anyHost(c.TLS)
 	}
+	c.ALPN = cmp.Or(c.ALPN, ALPN)
 	if c.PacketConn == nil {
 		conn, err := net.ListenUDP("udp", nil)
 		if err != nil {
@@ -250,7 +257,7 @@ func (d *Dialer) WebTransport(ctx context.Context, rawURL string) (relay.Session
 
 // QUIC opens a session at HOST:PORT.
 func (d *Dialer) QUIC(ctx context.Context, addr string) (relay.Session, error) {
-	conn, err := d.dial(ctx, addr, ALPN, d.quic(0, 0))
+	conn, err := d.dial(ctx, addr, d.config.ALPN, d.quic(0, 0))
 	if err != nil {
 		return nil, err
 	}
@@ -261,7 +268,7 @@ func (d *Dialer) QUIC(ctx context.Context, addr string) (relay.Session, error) {
 // names returns the names of the server's certificate, if it was verified, by roots or by hash.
 func (d *Dialer) names(state tls.ConnectionState) []string {
 	certs := state.PeerCertificates
-	if len(certs) == 0 || d.config.TLS.InsecureSkipVerify && len(d.config.CertHashes) == 0 {
+	if len(certs) == 0 || d.config.TLS.InsecureSkipVerify && len(d.config.CertHashes) == 0 && !d.config.AnyHost {
 		return nil
 	}
 	return names(certs[0])

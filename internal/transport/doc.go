@@ -6,7 +6,7 @@
 //
 //	WebTransport  https://HOST/v1/session, an extended CONNECT
 //	WebSocket     wss://HOST/v1/session, subprotocol "meridian.v1"
-//	QUIC          ALPN "meridian/1"
+//	QUIC          ALPN "meridian/1"; a fleet's own others are their owner's affair
 //
 // # Codes
 //

@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -23,6 +25,8 @@ type PeerConfig struct {
 	// Serve serves a session, on a goroutine of its own; the session is closed when it returns.
 	// ctx is the session's.
 	Serve func(ctx context.Context, s relay.Session)
+	// Also serves sessions of further ALPNs on the same socket, as Serve does those of ALPN.
+	Also map[string]func(ctx context.Context, s relay.Session)
 
 	RetryAbove         int       // unfinished handshakes, above which an address must be proved; 0: 64; <0: always
 	MaxHandshakes      int       // unfinished handshakes, above which more are refused; 0: 1,000
@@ -47,6 +51,8 @@ type PeerServer struct {
 	started atomic.Bool
 
 	handshaking atomic.Int64
+	logged      atomic.Int64  // when a refusal was, Unix nanoseconds
+	unlogged    atomic.Uint64 // refusals since
 }
 
 // NewPeerServer checks the configuration.
@@ -85,7 +91,7 @@ func (s *PeerServer) Run(ctx context.Context) error {
 	defer carrier.Close()
 
 	conf := s.config.TLS.Clone()
-	conf.NextProtos = []string{ALPN}
+	conf.NextProtos = append([]string{ALPN}, slices.Sorted(maps.Keys(s.config.Also))...)
 	conf.ClientAuth = tls.RequireAndVerifyClientCert
 	// Not ListenEarly: it hands connections over before the client's certificate was seen.
 	ln, err := carrier.Listen(conf, &quic.Config{
@@ -123,31 +129,56 @@ func (s *PeerServer) Run(ctx context.Context) error {
 type shakeKey struct{}
 
 // admit counts unfinished handshakes.
-func (s *PeerServer) admit(ctx context.Context, _ *quic.ClientInfo) (context.Context, error) {
+func (s *PeerServer) admit(ctx context.Context, info *quic.ClientInfo) (context.Context, error) {
 	if s.handshaking.Load() >= int64(s.config.MaxHandshakes) {
 		return nil, errTooMany
 	}
 	shake := new(atomic.Bool)
 	shake.Store(true)
 	s.handshaking.Add(1)
-	context.AfterFunc(ctx, func() { s.shaken(shake) })
+	context.AfterFunc(ctx, func() {
+		if s.shaken(shake) {
+			s.refused(info.RemoteAddr, context.Cause(ctx))
+		}
+	})
 	return context.WithValue(ctx, shakeKey{}, shake), nil
 }
 
-func (s *PeerServer) shaken(shake *atomic.Bool) {
-	if shake.CompareAndSwap(true, false) {
-		s.handshaking.Add(-1)
+// shaken notes that a handshake is over; false: it was noted before.
+func (s *PeerServer) shaken(shake *atomic.Bool) bool {
+	if !shake.CompareAndSwap(true, false) {
+		return false
 	}
+	s.handshaking.Add(-1)
+	return true
 }
+
+// refused logs a handshake that came to nothing, such as one with a stranger's certificate: at
+// most one in refusalEvery, so that nobody fills the log.
+func (s *PeerServer) refused(addr net.Addr, why error) {
+	now, last := time.Now().UnixNano(), s.logged.Load()
+	if now-last < int64(refusalEvery) || !s.logged.CompareAndSwap(last, now) {
+		s.unlogged.Add(1)
+		return
+	}
+	s.config.Log.Warn("handshake with a peer failed", "addr", addr, "error", why, "more", s.unlogged.Swap(0))
+}
+
+const refusalEvery = time.Second
 
 func (s *PeerServer) serve(ctx context.Context, conn *quic.Conn) {
 	peer := relay.Peer{Carrier: relay.QUIC, Addr: addrPort(conn.RemoteAddr())}
-	if certs := conn.ConnectionState().TLS.PeerCertificates; len(certs) > 0 {
+	state := conn.ConnectionState().TLS
+	if certs := state.PeerCertificates; len(certs) > 0 {
 		peer.Names = names(certs[0])
+	}
+	serve := s.config.Serve
+	if also := s.config.Also[state.NegotiatedProtocol]; also != nil {
+		serve = also
 	}
 	session := newQUICSession(conn, peer, &s.tasks)
 	stop := context.AfterFunc(ctx, func() { session.Close(relay.GoingAway, "the node is stopping") })
 	defer stop()
-	s.config.Serve(session.Context(), session)
+	serve(session.Context(), session)
 	session.Close(relay.Done, "")
 }
