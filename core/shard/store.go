@@ -13,6 +13,8 @@ import (
 var (
 	// ErrNoReplica: the store has no such replica.
 	ErrNoReplica = errors.New("no such replica in this store")
+	// ErrRemoved: the replica was removed; its number is never used again.
+	ErrRemoved = errors.New("replica was removed from this store")
 	// ErrTruncated: the entry does not stand in the log any more.
 	ErrTruncated = errors.New("entry was truncated")
 	// ErrBusy: too many snapshots are frozen or staged; try again later.
@@ -31,7 +33,7 @@ type LogInfo struct {
 // a read sees every Write that is durable, and may see others. Implementations: core/store, and
 // shardtest in memory.
 type Log interface {
-	// Info reads what stands there; ErrNoReplica. A replica whose state is ahead of its log
+	// Info reads what stands there; ErrNoReplica, ErrRemoved. A replica whose state is ahead of its log
 	// (a crash came between the halves of a snapshot) has an empty log after its state's Place.
 	Info(r Replica) (LogInfo, error)
 	// Entries returns entries with lo <= index < hi, at least one, and about maxBytes at most.

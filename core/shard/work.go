@@ -30,8 +30,13 @@ type Message struct {
 	Shard       ID
 	From, To    Number
 	Incarnation uint64
-	// Rest, with a heartbeat or its absence of work: the group rests after it. See rest.go.
+	// Rest, with a heartbeat: the group rests after it; with its answer: so does who sends it.
 	Rest bool
+	// Gone: To was removed from the group. There is no Raft then.
+	Gone bool
+	// Keep, from a leader: entries after it are not on all members yet, so that logs keep them.
+	// 0: not known.
+	Keep uint64
 	Raft *raftpb.Message // shared and immutable
 }
 
@@ -53,6 +58,7 @@ type Event struct {
 	Term       uint64
 	Descriptor *Descriptor // the one in force; shared and immutable
 	Removed    bool        // the replica is gone
+	Stopped    bool        // its group was recovered without it, under a higher incarnation
 }
 
 // A RoleOf is what a replica is to its group just now.
