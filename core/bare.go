@@ -9,6 +9,7 @@ import (
 
 	"github.com/meridian-relay/meridian/core/channel"
 	"github.com/meridian-relay/meridian/core/memview"
+	"github.com/meridian-relay/meridian/core/shard"
 	"github.com/meridian-relay/meridian/relay"
 )
 
@@ -65,6 +66,8 @@ type Bare struct {
 	// Owned by Run.
 	batch   *channel.Batch
 	taken   []command
+	touched []shard.Touched
+	waking  []*subscription
 	behind  bool // upkeep did not finish
 	applied int  // publishes since upkeep
 
@@ -83,7 +86,7 @@ func NewBare(cfg BareConfig) (*Bare, error) {
 	cfg = cfg.filled()
 	b := &Bare{cfg: cfg, batch: channel.NewBatch(), view: memview.New()}
 	b.queue.init(cfg.Queue)
-	b.topics.init(cfg.Subscriptions, &b.queue)
+	b.topics.init(cfg.Subscriptions)
 	b.batch.Begin(b.view, cfg.Now())
 	b.batch.Raise(cfg.Floor, false)
 	b.batch.SetLimits(cfg.Limits)
@@ -148,7 +151,6 @@ func (b *Bare) Run(ctx context.Context) error {
 		case <-tick.C:
 			b.behind = true
 		}
-		b.topics.wakeReady()
 		b.taken = b.queue.take(b.taken)
 		for rest := b.taken; len(rest) > 0; {
 			n := min(len(rest), applyAtOnce)
@@ -173,18 +175,21 @@ func (b *Bare) apply(list []command) {
 			continue
 		}
 		if c.at, c.end = b.batch.Publish(c.p); c.end.Code == relay.Done {
-			b.topics.touch(c.p.Channel, c.at.Epoch)
+			if n := len(b.touched); n == 0 || b.touched[n-1].Channel != c.p.Channel {
+				b.touched = append(b.touched, shard.Touched{Channel: c.p.Channel, Epoch: c.at.Epoch})
+			}
 		}
 	}
 	b.batch.Commit()
-	b.topics.collect()
 	b.mu.Unlock()
+	b.waking = b.topics.collect(b, b.touched, b.waking)
+	b.touched = b.touched[:0]
 	b.queue.done(list)
 	for i := range list {
 		list[i].answer(list[i].at, list[i].end)
 		list[i] = command{}
 	}
-	b.topics.wakeTouched()
+	b.waking = wakeAll(b.waking)
 }
 
 // stop answers and ends everything.
@@ -194,3 +199,23 @@ func (b *Bare) stop() {
 	}
 	b.topics.stop()
 }
+
+// A bareReader is a Bare's state while its lock is held.
+type bareReader struct {
+	*memview.View
+	bare *Bare
+}
+
+func (r bareReader) Err() error { return nil }
+func (r bareReader) Close()     { r.bare.mu.RUnlock() }
+
+// read implements source.
+func (b *Bare) read() shard.Reader {
+	b.mu.RLock()
+	return bareReader{b.view, b}
+}
+
+func (b *Bare) lends() bool                  { return false }
+func (b *Bare) standing() (bool, *relay.End) { return false, nil }
+func (b *Bare) barrier(func(relay.End)) bool { return false }
+func (b *Bare) now() time.Time               { return b.cfg.Now() }
