@@ -17,6 +17,7 @@ type Batch struct {
 	shard     shard
 	dirty     bool // shard
 	policies  map[relay.Namespace]*Policy
+	owners    map[relay.Namespace]*ownership
 	channels  map[relay.Channel]*state
 	producers map[producerID]*producer
 	subjects  map[relay.Subject]*subject
@@ -41,6 +42,7 @@ func NewBatch() *Batch {
 	return &Batch{
 		key:       make([]byte, 0, 512), // as long as any key
 		policies:  make(map[relay.Namespace]*Policy),
+		owners:    make(map[relay.Namespace]*ownership),
 		channels:  make(map[relay.Channel]*state),
 		producers: make(map[producerID]*producer),
 		subjects:  make(map[relay.Subject]*subject),
@@ -51,6 +53,11 @@ func NewBatch() *Batch {
 func (b *Batch) Begin(v View, now time.Time) {
 	b.v = v
 	b.shard = loadShard(v)
+	b.Advance(now)
+}
+
+// Advance lets time pass within a batch: what follows happens at the time given.
+func (b *Batch) Advance(now time.Time) {
 	if ms := uint64(max(now.UnixMilli(), 0)); ms > b.shard.time {
 		b.shard.time, b.dirty = ms, true
 	}
@@ -67,6 +74,7 @@ func (b *Batch) Commit() {
 	}
 	clear(b.channels)
 	clear(b.policies)
+	clear(b.owners)
 	for _, p := range b.producers {
 		if len(b.freeProducers) < 256 {
 			*p = producer{tail: p.tail[:0]}
@@ -108,7 +116,7 @@ func (b *Batch) open(ch relay.Channel) (*state, relay.End) {
 	if _, end := b.policy(ch.Namespace()); end.Code != relay.Done {
 		return nil, end
 	}
-	if end := owned(b.v, b.key, ch); end.Code != relay.Done {
+	if end := b.owned(ch); end.Code != relay.Done {
 		return nil, end
 	}
 	s := b.load(ch)

@@ -144,6 +144,7 @@ func (c *campaign) both(f func(b *channel.Batch)) {
 		c.many.batch.Begin(c.many.view, c.now)
 		c.many.open = true
 	}
+	c.many.batch.Advance(c.now)
 	f(c.many.batch)
 }
 
@@ -183,7 +184,9 @@ func (c *campaign) step() {
 	case n < 90:
 		c.upkeep()
 	case n < 97:
-		c.commit() // batches share a time
+		if c.rand.IntN(2) == 0 {
+			c.commit()
+		}
 		c.now = c.now.Add(time.Duration(c.rand.IntN(4000)) * time.Millisecond)
 		if c.rand.IntN(60) == 0 {
 			c.now = c.now.Add(time.Duration(c.rand.IntN(700)) * time.Second)

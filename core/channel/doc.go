@@ -13,9 +13,11 @@
 //
 //	01                                  the shard: time, floor, broken, bytes of producers, limits
 //	02 namespace                        its policy
-//	03 namespace                        which slots this shard owns: 512 bytes of bits
+//	03 namespace                        which slots this shard owns: 512 bytes of bits, and how
+//	                                    many channels have a record under 06, unless none
 //	04 namespace 0 slot(2)              the shard that owns a slot instead
 //	05 namespace                        a policy changed: the next channel to hold to it
+//	06 channel                          who owns the channel, whoever owns its slot
 //	10 channel                          its head
 //	11 channel 0 position               a message
 //	12 channel 0 position               this message is the newest of its key
@@ -36,9 +38,10 @@
 //
 //	01  time, floor, broken, bytes, limits: subject, channel, shard
 //	02  age (0: no bound), count, bytes, keyed (0 or 1), payload, forget after
-//	03  bit s%8 of byte s/8 is slot s
+//	03  bit s%8 of byte s/8 is slot s; then the number of pins
 //	04  the shard's name, to the end
 //	05  the channel's name, to the end
+//	06  0 or 1: this shard; then the other shard's name, to the end
 //	10  last, first, cut, clean, newest without key: positions; count, bytes, used, due,
 //	    bytes of producers; number of closed epochs, and of each: epoch, last seq
 //	11  a wire.Message, as it is delivered

@@ -26,6 +26,11 @@ func TestFormat(t *testing.T) {
 	b.Own("chat", 0, relay.Slots-1)
 	b.Disown("chat", 7, 7, "s2")
 	b.Own("state", 0, relay.Slots-1)
+	for _, err := range []error{b.Pin("room:a"), b.PinElse("room:b", "s3"), b.PinElse("chat:z", "s4"), b.Unpin("chat:z")} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
 	b.Raise(41, false)
 	for n := range uint64(20) {
 		p := relay.Publication{Channel: "chat:a", Subject: "alice", Producer: relay.Producer{1, 2, 3}, N: n + 1}

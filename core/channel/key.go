@@ -14,6 +14,7 @@ const (
 	kindOwned    = 0x03 // namespace
 	kindElse     = 0x04 // namespace, 0, slot
 	kindSweep    = 0x05 // namespace
+	kindPin      = 0x06 // channel
 	kindHead     = 0x10 // channel
 	kindMessage  = 0x11 // channel, 0, position
 	kindNewest   = 0x12 // channel, 0, position

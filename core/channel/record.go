@@ -37,11 +37,17 @@ func (d *decoder) position() relay.Position {
 	return relay.Position{Epoch: relay.Epoch(d.uint()), Seq: relay.Seq(d.uint())}
 }
 
-// check panics if the record is damaged: a view is the machine's own, so this is a fault of the
-// store, and going on would damage more.
+// A Damage is what the machine panics with when it finds a record that it did not write: a view
+// is its own, so this is a fault of the store, and going on would damage more. Whoever runs it
+// over a store recovers it and ends the process.
+type Damage struct{ What, Key string }
+
+func (d *Damage) Error() string { return fmt.Sprintf("channel: %s of %q is damaged", d.What, d.Key) }
+
+// check panics if the record is damaged.
 func (d *decoder) check(what string, key any) {
 	if d.bad {
-		panic(fmt.Sprintf("channel: %s of %q is damaged", what, key))
+		panic(&Damage{what, fmt.Sprint(key)})
 	}
 }
 

@@ -6,30 +6,35 @@ import (
 	"github.com/meridian-relay/meridian/core/channel"
 )
 
-// A Machine runs entries on states. It holds nothing between runs but scratch; one for each
-// goroutine that applies.
-type Machine struct{}
-
-// NewMachine returns a Machine.
-func NewMachine() *Machine { panic("not yet") }
-
-// Run runs a's entries on v, which then has the shard's own keys too, and sets a.Result. The
-// caller commits v and calls Answer. An error means that log or state are damaged (ErrDamaged):
-// the caller commits nothing and ends the process, as on an error of the store.
-func (m *Machine) Run(a *Apply, v channel.View) error { panic("not yet") }
-
 // Answer answers those whose publishes a has. It is called after v's commit.
-func (a *Apply) Answer() { panic("not yet") }
+func (a *Apply) Answer() {
+	for i := range a.Result.answers {
+		w := &a.Result.answers[i]
+		w.answer(w.at, w.end)
+		*w = answered{}
+	}
+	a.Result.answers = nil
+}
+
+// Bounds of one Upkeep: what one entry of retention walks about, and how many producers it
+// looks at.
+const (
+	upkeepMessages  = 4096
+	upkeepProducers = 1024
+)
 
 // Upkeep returns the commands that retention and expiry ask for now, of a bounded size. None:
 // nothing is due.
-func Upkeep(r channel.Reader, now time.Time) []Command { panic("not yet") }
-
-// ReadDescriptor and ReadApplied read the shard's own keys.
-func ReadDescriptor(r channel.Reader) (Descriptor, bool) { panic("not yet") }
-
-// ReadApplied: see ReadDescriptor.
-func ReadApplied(r channel.Reader) (Place, bool) { panic("not yet") }
+func Upkeep(r channel.Reader, now time.Time) []Command {
+	var list []Command
+	if steps := channel.Due(r, now, upkeepMessages); len(steps) > 0 {
+		list = append(list, Command{Steps: steps})
+	}
+	if channel.ExpiryDue(r, now) {
+		list = append(list, Command{Expire: upkeepProducers})
+	}
+	return list
+}
 
 // A proposal is an entry that was made here and is not applied yet.
 type proposal struct {

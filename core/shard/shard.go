@@ -117,7 +117,7 @@ type Descriptor struct {
 	Members []Member // by number
 	// Joint says that a change of membership is under way. It ends by itself.
 	Joint bool
-	Next    Number   // the next member's
+	Next  Number // the next member's
 }
 
 // Member returns the member with a number, or nil.
