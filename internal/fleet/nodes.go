@@ -5,7 +5,9 @@ import (
 	"crypto/tls"
 	"errors"
 	"log/slog"
+	"math/rand/v2"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,40 +20,47 @@ import (
 
 // NodesConfig says where an edge's home is.
 type NodesConfig struct {
-	Addresses []string    // HOST:PORT, tried in turn; at least one
+	Addresses []string    // HOST:PORT; links spread over them, and go on to those that answer; at least one
 	Links     int         // sessions kept; 0: 1
 	TLS       *tls.Config // the fleet's CA and this process's certificate
 	Agent     string      // names this process to the nodes
 }
 
-// dialWithin is the longest that one attempt to reach a node takes.
-const dialWithin = 5 * time.Second
+// A node that is silent for silentFor is given up, and another one is asked: signs of life come
+// every aliveEvery. One that merely paused is found again as quickly.
+const (
+	silentFor  = 2 * time.Second
+	aliveEvery = 400 * time.Millisecond
+)
 
 // newLinks returns links to nodes, and the part that keeps them up.
 func newLinks(c NodesConfig, log *slog.Logger) (*link.Links, part, error) {
 	if len(c.Addresses) == 0 {
 		return nil, part{}, errors.New("no node to link to; name at least one HOST:PORT")
 	}
-	dialer, err := transport.NewDialer(transport.DialerConfig{TLS: c.TLS})
+	dialer, err := transport.NewDialer(transport.DialerConfig{TLS: c.TLS, IdleTimeout: silentFor, KeepAlive: aliveEvery})
 	if err != nil {
 		return nil, part{}, err
 	}
+	connect := func(ctx context.Context, address string) (*link.Link, error) {
+		session, err := dialer.QUIC(ctx, address)
+		if err != nil {
+			return nil, err
+		}
+		return link.Connect(ctx, link.Config{
+			Session: session, Agent: c.Agent,
+			Default: link.Options{Window: -1}, // the hub reads all, and bounds it
+		})
+	}
+	// Edges begin with different nodes, and so do the links of one.
+	first := rand.Uint64()
 	var turn atomic.Uint64
 	links := link.NewLinks(link.LinksConfig{
 		Links: c.Links,
 		Log:   log,
 		Dial: func(ctx context.Context) (*link.Link, error) {
-			ctx, cancel := context.WithTimeout(ctx, dialWithin)
-			defer cancel()
-			address := c.Addresses[int(turn.Add(1)-1)%len(c.Addresses)]
-			session, err := dialer.QUIC(ctx, address)
-			if err != nil {
-				return nil, err
-			}
-			return link.Connect(ctx, link.Config{
-				Session: session, Agent: c.Agent,
-				Default: link.Options{Window: -1}, // the hub reads all, and bounds it
-			})
+			n := int((first + turn.Add(1)) % uint64(len(c.Addresses)))
+			return link.Reach(ctx, slices.Concat(c.Addresses[n:], c.Addresses[:n]), connect)
 		},
 	})
 	return links, part{"links", func(ctx context.Context) error {

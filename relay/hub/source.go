@@ -67,12 +67,12 @@ func (w *worker) pull(s *source, to taker, most int) bool {
 
 const (
 	retryFirst = 50 * time.Millisecond
-	retryMost  = 5 * time.Second
+	retryMost  = 2 * time.Second // readers wait so long, on average half, after the way is back
 	steady     = 5 * time.Second // a source that served so long is opened anew without a wait
 )
 
 // A retry paces attempts by full jitter: a wait drawn from 0 to a bound that doubles, 50 ms to
-// 5 s (Brooker, "Exponential Backoff And Jitter"). Owned by the turn.
+// 2 s (Brooker, "Exponential Backoff And Jitter"). Owned by the turn.
 type retry struct {
 	at    time.Time // of the next attempt; zero: none is due
 	since time.Time // of the last OK

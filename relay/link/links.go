@@ -15,9 +15,9 @@ import (
 
 const (
 	backoffFrom = 50 * time.Millisecond
-	backoffTo   = 5 * time.Second
-	steadyAfter = 10 * time.Second // a link that lived so long resets the backoff
-	leaveWithin = time.Minute      // an old link is closed at the latest
+	backoffTo   = time.Second     // the way may be back before the next attempt: who waits for it waits so long
+	steadyAfter = 2 * time.Second // a link that lived so long resets the backoff
+	leaveWithin = time.Minute     // an old link is closed at the latest
 )
 
 // A LinksConfig says where links lead.
@@ -31,7 +31,7 @@ type LinksConfig struct {
 
 // Links is an Upstream over several links to the same place. A channel always takes the same
 // one, which keeps its order. A link that ends is dialled again with full-jitter backoff, 50 ms
-// to 5 s; meanwhile its channels are unavailable.
+// to 1 s; meanwhile its channels are unavailable.
 type Links struct {
 	cfg   LinksConfig
 	slots []atomic.Pointer[Link]
