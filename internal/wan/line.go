@@ -1,12 +1,14 @@
 package wan
 
 import (
+	"container/heap"
 	"context"
+	"net/netip"
 	"sync"
 	"time"
 )
 
-// A line holds bytes until they are due, in order. It is bounded: add refuses past the bound.
+// A line holds bytes until they are due. It is bounded: add refuses past the bound.
 type line struct {
 	// Set at construction.
 	bound int
@@ -15,13 +17,34 @@ type line struct {
 
 	// Guarded by mu.
 	mu    sync.Mutex
-	items []item
-	bytes int // invariant: the sum of len(items[i].data), and of what is being sent
+	items items
+	added uint64
+	last  time.Time // nothing but what is late is due before it
+	bytes int       // invariant: the sum of len(items[i].data), and of what is being sent
 }
 
 type item struct {
 	due  time.Time
+	n    uint64 // among those due at once, the order in which they came
 	data []byte
+	from netip.AddrPort // of a packet between places; else none
+}
+
+// items is a heap: the first is due next.
+type items []item
+
+func (s items) Len() int { return len(s) }
+func (s items) Less(i, j int) bool {
+	return s[i].due.Before(s[j].due) || s[i].due.Equal(s[j].due) && s[i].n < s[j].n
+}
+func (s items) Swap(i, j int) { s[i], s[j] = s[j], s[i] }
+func (s *items) Push(x any)   { *s = append(*s, x.(item)) }
+func (s *items) Pop() any {
+	old := *s
+	x := old[len(old)-1]
+	old[len(old)-1] = item{}
+	*s = old[:len(old)-1]
+	return x
 }
 
 func newLine(bound int) *line {
@@ -35,14 +58,26 @@ func (l *line) empty() bool {
 	return len(l.items) == 0 && l.bytes == 0
 }
 
-// add takes data, which the caller must not touch again; false: there is no room.
-func (l *line) add(data []byte, due time.Time) bool {
+// add takes data, which the caller must not touch again; false: there is no room. What was added
+// before is not overtaken, unless it is late.
+func (l *line) add(data []byte, due time.Time, late bool) bool {
+	return l.addFrom(netip.AddrPort{}, data, due, late)
+}
+
+func (l *line) addFrom(from netip.AddrPort, data []byte, due time.Time, late bool) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.bytes > 0 && l.bytes+len(data) > l.bound {
 		return false
 	}
-	l.items = append(l.items, item{due, data})
+	if !late {
+		if due.Before(l.last) {
+			due = l.last
+		}
+		l.last = due
+	}
+	l.added++
+	heap.Push(&l.items, item{due: due, n: l.added, data: data, from: from})
 	l.bytes += len(data)
 	poke(l.wake)
 	return true
@@ -50,7 +85,7 @@ func (l *line) add(data []byte, due time.Time) bool {
 
 // addWait is add that waits for room; it returns false when ctx is done.
 func (l *line) addWait(ctx context.Context, data []byte, due time.Time) bool {
-	for !l.add(data, due) {
+	for !l.add(data, due, false) {
 		select {
 		case <-l.room:
 		case <-ctx.Done():
@@ -61,44 +96,38 @@ func (l *line) addWait(ctx context.Context, data []byte, due time.Time) bool {
 }
 
 // run hands every item to send when it is due, until ctx is done or send returns false.
-func (l *line) run(ctx context.Context, send func([]byte) bool) {
+func (l *line) run(ctx context.Context, send func(item) bool) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
 		l.mu.Lock()
-		var wait time.Duration = -1
+		wait := time.Duration(-1)
 		var next item
 		if len(l.items) > 0 {
-			next = l.items[0]
-			if wait = time.Until(next.due); wait <= 0 {
-				l.items[0] = item{}
-				l.items = l.items[1:]
+			if wait = time.Until(l.items[0].due); wait <= 0 {
+				next = heap.Pop(&l.items).(item)
 			}
 		}
 		l.mu.Unlock()
 
 		switch {
-		case next.data == nil:
-			select {
-			case <-l.wake:
-			case <-ctx.Done():
-				return
-			}
-		case wait > 0:
-			timer.Reset(wait)
-			select {
-			case <-timer.C:
-			case <-ctx.Done():
-				return
-			}
-		default:
-			if ctx.Err() != nil || !send(next.data) {
+		case next.data != nil:
+			if ctx.Err() != nil || !send(next) {
 				return
 			}
 			l.mu.Lock()
 			l.bytes -= len(next.data)
 			l.mu.Unlock()
 			poke(l.room)
+			continue
+		case wait > 0:
+			timer.Reset(wait)
+		}
+		select {
+		case <-timer.C: // or an earlier one's, which costs a round
+		case <-l.wake: // something may be due before what was first
+		case <-ctx.Done():
+			return
 		}
 	}
 }

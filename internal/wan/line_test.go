@@ -15,14 +15,14 @@ func TestLineKeepsOrderAndDueTimes(t *testing.T) {
 		start := time.Now()
 		var got []byte
 		var at []time.Duration
-		go l.run(ctx, func(b []byte) bool {
-			got = append(got, b...)
+		go l.run(ctx, func(b item) bool {
+			got = append(got, b.data...)
 			at = append(at, time.Since(start))
 			return true
 		})
-		l.add([]byte("a"), start.Add(100*time.Millisecond))
-		l.add([]byte("b"), start.Add(10*time.Millisecond)) // a shorter delay overtakes nothing
-		l.add([]byte("c"), start.Add(150*time.Millisecond))
+		l.add([]byte("a"), start.Add(100*time.Millisecond), false)
+		l.add([]byte("b"), start.Add(10*time.Millisecond), false) // a shorter delay overtakes nothing
+		l.add([]byte("c"), start.Add(150*time.Millisecond), false)
 		time.Sleep(time.Second)
 		synctest.Wait()
 		if string(got) != "abc" {
@@ -46,14 +46,14 @@ func TestLineRefusesPastItsBound(t *testing.T) {
 		defer cancel()
 		l := newLine(10)
 		due := time.Now().Add(time.Second)
-		if !l.add(make([]byte, 8), due) {
+		if !l.add(make([]byte, 8), due, false) {
 			t.Fatal("8 of 10 bytes refused")
 		}
-		if l.add(make([]byte, 3), due) {
+		if l.add(make([]byte, 3), due, false) {
 			t.Fatal("11 of 10 bytes taken")
 		}
 		sent := 0
-		go l.run(ctx, func(b []byte) bool { sent += len(b); return true })
+		go l.run(ctx, func(b item) bool { sent += len(b.data); return true })
 		if !l.addWait(ctx, make([]byte, 3), due) { // waits until the first has left
 			t.Fatal("no room after the first left")
 		}

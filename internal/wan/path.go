@@ -1,5 +1,3 @@
-// Package wan is a path on loopback between clients and one server, for UDP and TCP, whose
-// delay, loss and cuts change while it runs.
 package wan
 
 import (
@@ -7,30 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"net"
 	"net/netip"
 	"sync"
-	"sync/atomic"
 	"time"
-)
-
-// A Way is what one direction of a path does to what passes. The zero Way lets everything
-// through at once.
-type Way struct {
-	Delay time.Duration // added to everything; half a round trip
-	Loss  float64       // share of UDP datagrams dropped, 0 to 1; TCP does not lose
-	Cut   bool          // UDP is dropped, TCP stands still, new TCP connections too
-}
-
-// A Protocol is what a path carries.
-type Protocol uint8
-
-// The protocols.
-const (
-	UDP Protocol = iota
-	TCP
-	protocols
 )
 
 // A Config describes a path.
@@ -43,14 +21,17 @@ type Config struct {
 	// Flows bounds the UDP flows and the TCP connections, each; 0: 4096. Further ones are
 	// dropped and counted, or closed.
 	Flows int
-	// Seed makes losses repeatable.
+	// Seed makes losses repeatable. Not for a path of a Network, which has one.
 	Seed uint64
+	// Kind is what the path's traffic is counted as in a Network; empty: "udp" and "tcp".
+	Kind string
 	Log  *slog.Logger // nil: none
 }
 
 // Stats counts what a path did since it was opened.
 type Stats struct {
 	Packets  uint64 // UDP datagrams passed on, both ways
+	Bytes    uint64 // of UDP and TCP passed on, both ways
 	Lost     uint64 // dropped by Loss or Cut
 	Overflow uint64 // dropped because a queue or the table of flows was full
 	Flows    int    // UDP flows now
@@ -73,19 +54,28 @@ type Path struct {
 	udp *net.UDPConn
 	tcp *net.TCPListener
 
-	packets, lost, overflow atomic.Uint64
+	pipes   [protocols][directions]*pipe
+	tallies [protocols][directions]tally
+	own     [protocols]counter
 
 	// Guarded by mu.
-	mu      sync.Mutex
-	ways    [protocols][directions]Way
-	changed chan struct{} // closed at every Set
-	rng     *rand.Rand
-	flows   map[netip.AddrPort]*flow
-	conns   map[*conn]struct{}
+	mu    sync.Mutex
+	flows map[netip.AddrPort]*flow
+	conns map[*conn]struct{}
 }
 
 // Open takes a free port for a path to cfg.Server. The path carries nothing before Run.
 func Open(cfg Config) (*Path, error) {
+	const client, server = "client", "server"
+	return open(cfg, func(proto Protocol, d direction) *pipe {
+		if d == up {
+			return newPipe(cfg.Seed, client, server, proto)
+		}
+		return newPipe(cfg.Seed, server, client, proto)
+	})
+}
+
+func open(cfg Config, pipe func(Protocol, direction) *pipe) (*Path, error) {
 	if cfg.QueueBytes == 0 {
 		cfg.QueueBytes = 4 << 20
 	}
@@ -99,11 +89,15 @@ func Open(cfg Config) (*Path, error) {
 		return nil, fmt.Errorf("wan: server %v is not an address; give IP:PORT", cfg.Server)
 	}
 	p := &Path{
-		cfg:     cfg,
-		changed: make(chan struct{}),
-		rng:     rand.New(rand.NewPCG(cfg.Seed, 0)),
-		flows:   make(map[netip.AddrPort]*flow),
-		conns:   make(map[*conn]struct{}),
+		cfg:   cfg,
+		flows: make(map[netip.AddrPort]*flow),
+		conns: make(map[*conn]struct{}),
+	}
+	for proto := range protocols {
+		for d := range directions {
+			p.pipes[proto][d] = pipe(proto, d)
+			p.tallies[proto][d] = tally{&p.own[proto], p.pipes[proto][d].kind(cfg.Kind)}
+		}
 	}
 	for try := 0; ; try++ {
 		err := p.listen()
@@ -174,11 +168,8 @@ func (p *Path) close() {
 // Set changes what happens to a protocol from now on. What is under way keeps its delay, but
 // a cut drops that too.
 func (p *Path) Set(proto Protocol, toServer, toClient Way) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.ways[proto] = [directions]Way{toServer, toClient}
-	close(p.changed)
-	p.changed = make(chan struct{})
+	p.pipes[proto][up].change(func(w *Way) { *w = toServer })
+	p.pipes[proto][down].change(func(w *Way) { *w = toClient })
 }
 
 // SetRoundTrip gives both protocols and directions half of rtt, without loss or cut.
@@ -213,28 +204,10 @@ func (p *Path) Kill() int {
 func (p *Path) Stats() Stats {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	u, t := &p.own[UDP], &p.own[TCP]
 	return Stats{
-		Packets: p.packets.Load(), Lost: p.lost.Load(), Overflow: p.overflow.Load(),
+		Packets: u.packets.Load(), Bytes: u.bytes.Load() + t.bytes.Load(),
+		Lost: u.lost.Load(), Overflow: u.overflow.Load() + t.overflow.Load(),
 		Flows: len(p.flows), Conns: len(p.conns),
 	}
-}
-
-// way returns what happens now, and a channel that is closed when that changes.
-func (p *Path) way(proto Protocol, d direction) (Way, <-chan struct{}) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.ways[proto][d], p.changed
-}
-
-// lose decides about one datagram.
-func (p *Path) lose(w Way) bool {
-	if w.Cut {
-		return true
-	}
-	if w.Loss <= 0 {
-		return false
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.rng.Float64() < w.Loss
 }

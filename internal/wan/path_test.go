@@ -65,6 +65,12 @@ func start(t *testing.T, cfg Config) *Path {
 	if err != nil {
 		t.Fatal(err)
 	}
+	runPath(t, p)
+	return p
+}
+
+func runPath(t *testing.T, p *Path) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- p.Run(ctx) }()
@@ -79,7 +85,6 @@ func start(t *testing.T, cfg Config) *Path {
 			t.Error("Run did not return")
 		}
 	})
-	return p
 }
 
 func dial(t *testing.T, network string, p *Path) net.Conn {

@@ -3,10 +3,8 @@ package wan
 import (
 	"context"
 	"errors"
-	"io"
 	"net"
 	"sync"
-	"time"
 )
 
 // A conn is one TCP connection and its continuation to the server.
@@ -59,7 +57,7 @@ func (p *Path) enter(ctx context.Context, c *conn) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if ctx.Err() != nil || len(p.conns) >= p.cfg.Flows {
-		p.overflow.Add(1)
+		p.tallies[TCP][up].overflow()
 		return false
 	}
 	p.conns[c] = struct{}{}
@@ -75,7 +73,8 @@ func (p *Path) leave(c *conn) {
 // carry runs one connection until both directions have ended.
 func (p *Path) carry(ctx context.Context, c *conn) {
 	defer c.reset()
-	if !p.open(ctx, up) || !p.open(ctx, down) {
+	pipes := &p.pipes[TCP]
+	if !pipes[up].open(ctx) || !pipes[down].open(ctx) {
 		return
 	}
 	var d net.Dialer
@@ -93,61 +92,7 @@ func (p *Path) carry(ctx context.Context, c *conn) {
 		return
 	}
 	var wg sync.WaitGroup
-	wg.Go(func() { p.pump(ctx, c, server, c.client, up) })
-	wg.Go(func() { p.pump(ctx, c, c.client, server, down) })
+	wg.Go(func() { pipes[up].pump(ctx, p.cfg.QueueBytes, p.tallies[TCP][up], server, c.client, c.reset) })
+	wg.Go(func() { pipes[down].pump(ctx, p.cfg.QueueBytes, p.tallies[TCP][down], c.client, server, c.reset) })
 	wg.Wait()
-}
-
-// pump carries one direction, FIN included. A failure ends the connection.
-func (p *Path) pump(ctx context.Context, c *conn, dst, src *net.TCPConn, d direction) {
-	l := newLine(p.cfg.QueueBytes)
-	var wg sync.WaitGroup
-	defer wg.Wait()
-	wg.Go(func() {
-		l.run(ctx, func(b []byte) bool {
-			if !p.open(ctx, d) {
-				return false
-			}
-			if len(b) == 0 { // FIN
-				_ = dst.CloseWrite()
-				return false
-			}
-			if _, err := dst.Write(b); err != nil {
-				c.reset()
-				return false
-			}
-			return true
-		})
-	})
-	for {
-		buf := make([]byte, 16<<10)
-		n, err := src.Read(buf)
-		w, _ := p.way(TCP, d)
-		due := time.Now().Add(w.Delay)
-		if n > 0 && !l.addWait(ctx, buf[:n], due) {
-			return
-		}
-		if err != nil {
-			if ctx.Err() == nil && !errors.Is(err, net.ErrClosed) && err != io.EOF {
-				c.reset()
-			}
-			l.addWait(ctx, []byte{}, due)
-			return
-		}
-	}
-}
-
-// open waits while the direction is cut; false: ctx is done.
-func (p *Path) open(ctx context.Context, d direction) bool {
-	for {
-		w, changed := p.way(TCP, d)
-		if !w.Cut {
-			return ctx.Err() == nil
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return false
-		}
-	}
 }

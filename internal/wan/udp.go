@@ -33,7 +33,7 @@ func (p *Path) runUDP(ctx context.Context, wg *sync.WaitGroup) error {
 		}
 		f, err := p.flow(ctx, wg, netip.AddrPortFrom(from.Addr().Unmap(), from.Port()))
 		if err != nil {
-			p.overflow.Add(1)
+			p.tallies[UDP][up].overflow()
 			continue
 		}
 		f.last.Store(time.Now().UnixNano())
@@ -63,7 +63,7 @@ func (p *Path) flow(ctx context.Context, wg *sync.WaitGroup, client netip.AddrPo
 	ctx, cancel := context.WithCancel(ctx)
 	for d := range directions {
 		f.lines[d] = newLine(p.cfg.QueueBytes)
-		wg.Go(func() { f.lines[d].run(ctx, func(b []byte) bool { p.send(f, d, b); return true }) })
+		wg.Go(func() { f.lines[d].run(ctx, func(i item) bool { p.send(f, d, i.data); return true }) })
 	}
 	wg.Go(func() {
 		defer cancel()
@@ -103,25 +103,15 @@ func (p *Path) forget(f *flow) {
 
 // pass sends one datagram on, now or when it is due. b is the caller's.
 func (p *Path) pass(f *flow, d direction, b []byte) {
-	w, _ := p.way(UDP, d)
-	if p.lose(w) {
-		p.lost.Add(1)
-		return
-	}
-	if w.Delay == 0 && f.lines[d].empty() {
-		p.send(f, d, b)
-		return
-	}
-	if !f.lines[d].add(append([]byte{}, b...), time.Now().Add(w.Delay)) {
-		p.overflow.Add(1)
-	}
+	p.pipes[UDP][d].datagram(p.tallies[UDP][d], f.lines[d], netip.AddrPort{}, b, func(b []byte) { p.send(f, d, b) })
 }
 
 // send puts one datagram on its last step, unless the way was cut meanwhile. The kernel's
 // refusals are losses.
 func (p *Path) send(f *flow, d direction, b []byte) {
-	if w, _ := p.way(UDP, d); w.Cut {
-		p.lost.Add(1)
+	t := p.tallies[UDP][d]
+	if p.pipes[UDP][d].cut() {
+		t.lose()
 		return
 	}
 	var err error
@@ -131,8 +121,8 @@ func (p *Path) send(f *flow, d direction, b []byte) {
 		_, err = p.udp.WriteToUDPAddrPort(b, f.client)
 	}
 	if err != nil {
-		p.lost.Add(1)
+		t.lose()
 		return
 	}
-	p.packets.Add(1)
+	t.pass(len(b))
 }
