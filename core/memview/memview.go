@@ -80,3 +80,9 @@ func (v *View) Descend(from, to []byte) iter.Seq2[[]byte, []byte] {
 		})
 	}
 }
+
+// Copy returns a view with the same entries, at the cost of a few nodes: each of the two copies
+// what it changes. Those who read v may go on meanwhile.
+func (v *View) Copy() *View {
+	return &View{tree: *v.tree.Copy(), size: v.size}
+}

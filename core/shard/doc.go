@@ -34,18 +34,18 @@
 // proposal's id (8 bytes), and of new members: number, node, store (16 bytes). Others are version
 // 1, the proposal's id (8 bytes), the leader's time in ms, and commands: kind (1 byte), length, body.
 //
-//	 1  publish   channel, subject, flags (1 byte), with flag 1: producer (16 bytes), number,
-//	              age in ms; then the body to the end. Flag 2: a void, without body
-//	 2  step      operation (1 byte; see channel.Op); channel, or for a sweep the namespace;
-//	              for trim and compact: epoch, seq
-//	 3  expire    how many producers
-//	 4  policy    namespace, age in ns (signed), count, bytes, keyed (0 or 1), payload (signed),
-//	              forget after in ns (signed)
-//	 5  limits    bytes of a subject's producers, a channel's, the shard's
-//	 6  slots     namespace, first, last, own (0 or 1), else who (0: not known)
-//	 7  pin       channel, own (0 or 1), else who (0: whose the slot is)
-//	 8  raise     floor, broken (0 or 1)
-//	 9  version   the shard's, from now on
+//	1  publish   channel, subject, flags (1 byte), with flag 1: producer (16 bytes), number,
+//	             age in ms; then the body to the end. Flag 2: a void, without body
+//	2  step      operation (1 byte; see channel.Op); channel, or for a sweep the namespace;
+//	             for trim and compact: epoch, seq
+//	3  expire    how many producers
+//	4  policy    namespace, age in ns (signed), count, bytes, keyed (0 or 1), payload (signed),
+//	             forget after in ns (signed)
+//	5  limits    bytes of a subject's producers, a channel's, the shard's
+//	6  slots     namespace, first, last, own (0 or 1), else who (0: not known)
+//	7  pin       channel, own (0 or 1), else who (0: whose the slot is)
+//	8  raise     floor, broken (0 or 1)
+//	9  version   the shard's, from now on
 //
 // All need version 1 of the shard.
 package shard

@@ -35,7 +35,7 @@ var rooms = []room{
 		"a view in memory, for a home that is not on disk"},
 	{"core/shard", []string{"relay", "relay/wire", "core/channel", "internal/planted"},
 		"a group does no I/O: the simulation runs what a node runs"},
-	{"core/shard/shardtest", []string{"relay", "relay/wire", "core/shard", "core/channel", "core/memview"},
+	{"core/shard/shardtest", []string{"relay", "relay/wire", "core/shard", "core/channel", "core/memview", "internal/planted"},
 		"a store in memory, and what every store has to pass"},
 	{"core/store", []string{"core/shard", "core/channel", "internal/planted"},
 		"the store keeps what it is handed; what it means is the shard's affair"},
