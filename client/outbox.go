@@ -52,7 +52,8 @@ type outcome struct {
 // outcomes go out. Not for concurrent use.
 //
 // After a retryable refusal it goes back to the number refused, once everything in flight was
-// answered. A letter that was refused for good, or given up, goes on as void until its number
+// answered. Where the home was not there it tries with one message until one is acknowledged: a
+// whole window at each attempt would keep a home that comes back from coming back. A letter that was refused for good, or given up, goes on as void until its number
 // is used up. A producer that the home knows no more is replaced (too_old, or out_of_order for
 // a number that leads); what may have taken effect under it is reported as unknown, the rest is
 // sent again under the new one.
@@ -70,6 +71,7 @@ type outbox struct {
 	flight   int // Invariant: the number of letters that fly
 
 	recovering bool // went back: nothing is sent until flight is 0
+	probing    bool // the home was not there: one is sent alone, until one is acknowledged
 	spent      bool // the producer takes no more numbers: renewed once flight is 0
 	notBefore  time.Time
 	failures   int       // retryable refusals in a row
@@ -99,7 +101,7 @@ func (o *outbox) push(l *letter, now time.Time) {
 
 // next returns the letter to send now and counts it as flying; nil: none for now.
 func (o *outbox) next(now time.Time) *letter {
-	if o.spent || now.Before(o.notBefore) || o.recovering && o.flight > 0 {
+	if o.spent || now.Before(o.notBefore) || (o.recovering || o.probing) && o.flight > 0 {
 		return nil
 	}
 	o.recovering = false
@@ -161,7 +163,7 @@ func (o *outbox) idle() bool { return len(o.letters) == 0 }
 
 // wakeAt returns when next is worth a call without a further event; zero: never.
 func (o *outbox) wakeAt() time.Time {
-	if o.spent || o.recovering && o.flight > 0 || o.cursor == len(o.letters) || o.cursor >= window {
+	if o.spent || (o.recovering || o.probing) && o.flight > 0 || o.cursor == len(o.letters) || o.cursor >= window {
 		return time.Time{}
 	}
 	return o.notBefore
@@ -174,7 +176,7 @@ func (o *outbox) lost() {
 		l.flying = false
 	}
 	o.flight, o.cursor, o.failures = 0, 0, 0
-	o.recovering, o.notBefore = false, time.Time{}
+	o.recovering, o.probing, o.notBefore = false, false, time.Time{}
 	o.settle()
 }
 

@@ -70,6 +70,41 @@ func (b *bench) wantErr(l *letter, target error, unknown bool) {
 
 func code(c relay.Code) error { return relay.End{Code: c}.Err() }
 
+// A home that was not there is tried with one message, and gets the rest once it has taken that.
+func TestOutboxProbesAnAbsentHome(t *testing.T) {
+	b := newBench(t)
+	l := b.push(4)
+	b.wantNumbers(b.send(), 1, 1, 2, 3, 4)
+	b.answer(l[0], 1, relay.Done)
+	b.answer(l[1], 0, relay.Unavailable)
+	b.answer(l[2], 0, relay.OutOfOrder)
+	b.answer(l[3], 0, relay.OutOfOrder)
+	for range 3 {
+		b.now = b.now.Add(time.Minute / 2)
+		b.wantNumbers(b.send(), 1, 2)
+		if at := b.o.wakeAt(); !at.IsZero() {
+			t.Fatalf("wakes at %v although only an answer changes something", at)
+		}
+		b.answer(l[1], 0, relay.Unavailable)
+	}
+	b.now = b.now.Add(time.Minute / 2)
+	b.wantNumbers(b.send(), 1, 2)
+	b.answer(l[1], 2, relay.Done)
+	b.wantNumbers(b.send(), 1, 3, 4)
+
+	b.answer(l[2], 0, relay.Unavailable)
+	b.answer(l[3], 0, relay.OutOfOrder)
+	b.now = b.now.Add(time.Minute / 2)
+	b.wantNumbers(b.send(), 1, 3)
+	b.answer(l[2], 0, relay.Forbidden) // it is there
+	b.wantNumbers(b.send(), 1, 3, 4)
+
+	b.answer(l[2], 0, relay.Unavailable)
+	b.answer(l[3], 0, relay.OutOfOrder)
+	b.o.lost()
+	b.wantNumbers(b.send(), 1, 3, 4) // another session, perhaps to another place
+}
+
 func TestOutboxGoesBackAfterARetryableRefusal(t *testing.T) {
 	b := newBench(t)
 	l := b.push(3)

@@ -34,6 +34,15 @@ func judge(c relay.Code) verdict {
 	return vOpen
 }
 
+// absent reports whether a home that answers so takes nothing from anybody just now.
+func absent(c relay.Code) bool {
+	switch c {
+	case relay.Unavailable, relay.ReadOnly, relay.Moved, relay.GoingAway, relay.Internal:
+		return true
+	}
+	return false
+}
+
 // answer takes the answer to one attempt at l. jitter is in [0, 1).
 func (o *outbox) answer(l *letter, attempt uint32, at relay.Position, end relay.End, now time.Time, jitter float64) {
 	if l.done {
@@ -50,7 +59,7 @@ func (o *outbox) answer(l *letter, attempt uint32, at relay.Position, end relay.
 			l.flying = false
 			o.flight--
 		}
-		o.failures, o.used = 0, now
+		o.failures, o.probing, o.used = 0, false, now
 		o.finish(l, at, nil)
 	case !late:
 		o.refuse(l, end, now, jitter)
@@ -61,6 +70,9 @@ func (o *outbox) answer(l *letter, attempt uint32, at relay.Position, end relay.
 
 func (o *outbox) refuse(l *letter, end relay.End, now time.Time, jitter float64) {
 	v := judge(end.Code)
+	if v != vRetry && v != vOpen {
+		o.probing = false // the home is there, if only to refuse
+	}
 	switch {
 	case v == vUsed && l.refusal != nil:
 		o.finish(l, relay.Position{}, l.refusal.Err())
@@ -74,6 +86,7 @@ func (o *outbox) refuse(l *letter, end relay.End, now time.Time, jitter float64)
 			return // it went back further already
 		}
 		o.failures++
+		o.probing = o.probing || absent(end.Code)
 		o.back(l, now.Add(retryDelay(end, o.failures, jitter)))
 	case v == vTooOld && !o.once:
 		o.spent = true
@@ -182,7 +195,7 @@ func (o *outbox) renew() {
 	clear(o.letters[len(kept):])
 	o.letters = kept
 	o.base, o.numbered, o.cursor = 1, 0, 0
-	o.spent, o.recovering, o.failures = false, false, 0
+	o.spent, o.recovering, o.probing, o.failures = false, false, false, 0
 	if !o.once {
 		o.producer = o.draw()
 	}
