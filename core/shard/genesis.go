@@ -45,6 +45,6 @@ func (g *Genesis) Write(v channel.View) error {
 	}
 	b.Commit()
 	writeDescriptor(v, &d)
-	writeApplied(v, Origin)
+	WriteApplied(v, Origin)
 	return nil
 }

@@ -47,7 +47,8 @@ func loadApplied(r channel.Reader) (Place, error) {
 
 func writeDescriptor(v channel.View, d *Descriptor) { v.Set(keyDescriptor, d.append(nil)) }
 
-func writeApplied(v channel.View, p Place) {
+// WriteApplied notes where a state stands. Machine.Run does; it is for those who test stores.
+func WriteApplied(v channel.View, p Place) {
 	b := append(make([]byte, 0, placeLen), entryVersion)
 	b = binary.BigEndian.AppendUint64(b, p.Index)
 	v.Set(keyApplied, binary.BigEndian.AppendUint64(b, p.Term))

@@ -92,7 +92,7 @@ func (r *run) entries() error {
 		r.batch.Commit()
 	}
 	if r.at != start {
-		writeApplied(r.v, r.at)
+		WriteApplied(r.v, r.at)
 	}
 	r.a.Result.Applied = r.at
 	r.a.Result.Due = channel.NextDue(r.v)

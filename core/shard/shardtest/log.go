@@ -17,8 +17,7 @@ func (s *Store) Replicas() []shard.Replica {
 	return slices.SortedFunc(maps.Keys(s.now.logs), shard.Replica.Compare)
 }
 
-// log returns a replica's log, or where its state is ahead of it, an empty one behind the state.
-// s.mu is held.
+// log returns a replica's log. s.mu is held.
 func (s *Store) log(r shard.Replica) (*log, error) {
 	l := s.now.logs[r]
 	switch {
@@ -26,15 +25,6 @@ func (s *Store) log(r shard.Replica) (*log, error) {
 		return nil, shard.ErrRemoved
 	case l == nil:
 		return nil, shard.ErrNoReplica
-	}
-	if at, ok := shard.ReadApplied(s.now.states[r]); ok && at.Index > l.last().Index {
-		// Only a crash between the halves of a snapshot leaves this: states are applied from
-		// what is durable in a log.
-		hard := &raftpb.HardState{Term: new(max(l.hard.GetTerm(), at.Term)), Commit: new(at.Index)}
-		if l.hard.GetTerm() >= at.Term {
-			hard.Vote = new(l.hard.GetVote())
-		}
-		*l = log{hard: hard, trunc: at}
 	}
 	return l, nil
 }

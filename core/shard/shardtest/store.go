@@ -164,8 +164,25 @@ func (s *Store) Crash(keep func(unsynced int) (kept int, half bool)) (*Store, er
 	if err := n.durable.check(); err != nil {
 		return nil, err
 	}
+	n.durable.follow()
 	n.now = n.durable.copy()
 	return n, nil
+}
+
+// follow empties the logs that are behind their states. Only a crash between the halves of a
+// snapshot leaves such: states are applied from what is durable in a log.
+func (d *disk) follow() {
+	for r, l := range d.logs {
+		at, ok := shard.ReadApplied(d.states[r])
+		if !ok || at.Index <= l.last().Index {
+			continue
+		}
+		hard := &raftpb.HardState{Term: new(max(l.hard.GetTerm(), at.Term)), Commit: new(at.Index)}
+		if l.hard.GetTerm() >= at.Term {
+			hard.Vote = new(l.hard.GetVote())
+		}
+		*l = log{hard: hard, trunc: at}
+	}
 }
 
 // Damage makes a replica's entry unreadable for whoever opens the store after a crash.
