@@ -1,0 +1,130 @@
+package peer
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/meridian-relay/meridian/core/shard"
+)
+
+// handouts follows snapshots from their announcement to their end, so that a leader does not wait
+// for a member for ever.
+type handouts struct {
+	// set at construction
+	patience time.Duration
+	ended    func(r shard.Replica, by shard.Number, err error)
+
+	mu     sync.Mutex
+	open   map[handoutKey]*handout // at most maxHandouts
+	closed bool
+}
+
+type handoutKey struct {
+	replica shard.Replica
+	by      shard.Number
+}
+
+// A handout is one snapshot for one member.
+type handout struct {
+	timer   *time.Timer // runs while nobody reads
+	streams int
+}
+
+const maxHandouts = 4096
+
+var (
+	errNotSent  = errors.New("the message that announces the snapshot was dropped")
+	errNotAsked = errors.New("the member did not fetch the snapshot")
+)
+
+func newHandouts(patience time.Duration, ended func(shard.Replica, shard.Number, error)) *handouts {
+	return &handouts{patience: patience, ended: ended, open: make(map[handoutKey]*handout)}
+}
+
+// announce notes that a message announces a snapshot.
+func (h *handouts) announce(r shard.Replica, by shard.Number) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closed {
+		return
+	}
+	key := handoutKey{r, by}
+	o := h.open[key]
+	switch {
+	case o == nil && len(h.open) >= maxHandouts:
+		time.AfterFunc(0, func() { h.ended(r, by, shard.ErrBusy) })
+	case o == nil:
+		o = &handout{}
+		o.timer = time.AfterFunc(h.patience, func() {
+			h.expire(key, o)
+		})
+		h.open[key] = o
+	case o.streams == 0:
+		o.timer.Reset(h.patience)
+	}
+}
+
+func (h *handouts) expire(key handoutKey, o *handout) {
+	h.mu.Lock()
+	if h.open[key] != o || o.streams > 0 || h.closed {
+		h.mu.Unlock()
+		return
+	}
+	delete(h.open, key)
+	h.mu.Unlock()
+	h.ended(key.replica, key.by, fmt.Errorf("%w within %v", errNotAsked, h.patience))
+}
+
+// lost notes that the message was dropped. The answer comes from a goroutine of its own: the
+// caller may be whom it is for.
+func (h *handouts) lost(r shard.Replica, by shard.Number) {
+	time.AfterFunc(0, func() { h.end(handoutKey{r, by}, errNotSent) })
+}
+
+// begin notes that a member reads.
+func (h *handouts) begin(key handoutKey) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if o := h.open[key]; o != nil {
+		o.streams++
+		o.timer.Stop()
+	}
+}
+
+// cut notes that a member's stream ended in the middle: it may come back.
+func (h *handouts) cut(key handoutKey) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if o := h.open[key]; o != nil {
+		if o.streams--; o.streams <= 0 {
+			o.streams = 0
+			o.timer.Reset(h.patience)
+		}
+	}
+}
+
+// end tells the leader, once.
+func (h *handouts) end(key handoutKey, err error) {
+	h.mu.Lock()
+	o := h.open[key]
+	if o == nil || h.closed {
+		h.mu.Unlock()
+		return
+	}
+	o.timer.Stop()
+	delete(h.open, key)
+	h.mu.Unlock()
+	h.ended(key.replica, key.by, err)
+}
+
+// close stops all timers; nobody is told any more.
+func (h *handouts) close() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.closed = true
+	for _, o := range h.open {
+		o.timer.Stop()
+	}
+}
