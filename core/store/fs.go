@@ -1,0 +1,124 @@
+package store
+
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// A countedFS counts what is written and synced.
+type countedFS struct {
+	vfs.FS
+	counts [kinds]fileCounts
+}
+
+// What files are for.
+const (
+	walFile = iota
+	flushFile
+	compactionFile
+	rewriteFile
+	otherFile
+	kinds
+)
+
+type fileCounts struct {
+	bytes, syncs atomic.Uint64
+	latency      histogram
+}
+
+// fileKind tells by Pebble's category what a file is for.
+func fileKind(c vfs.DiskWriteCategory) int {
+	switch c {
+	case "pebble-wal":
+		return walFile
+	case "pebble-memtable-flush":
+		return flushFile
+	case "pebble-compaction":
+		return compactionFile
+	case "pebble-blob-file-rewrite":
+		return rewriteFile
+	}
+	return otherFile
+}
+
+func (f *countedFS) wrap(file vfs.File, err error, c vfs.DiskWriteCategory) (vfs.File, error) {
+	if err != nil {
+		return nil, err
+	}
+	return &countedFile{File: file, counts: &f.counts[fileKind(c)]}, nil
+}
+
+func (f *countedFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	file, err := f.FS.Create(name, c)
+	return f.wrap(file, err, c)
+}
+
+func (f *countedFS) ReuseForWrite(from, name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	file, err := f.FS.ReuseForWrite(from, name, c)
+	return f.wrap(file, err, c)
+}
+
+func (f *countedFS) OpenReadWrite(name string, c vfs.DiskWriteCategory, o ...vfs.OpenOption) (vfs.File, error) {
+	file, err := f.FS.OpenReadWrite(name, c, o...)
+	return f.wrap(file, err, c)
+}
+
+func (f *countedFS) Unwrap() vfs.FS { return f.FS }
+
+type countedFile struct {
+	vfs.File
+	counts *fileCounts
+}
+
+func (f *countedFile) Write(p []byte) (int, error) {
+	n, err := f.File.Write(p)
+	f.counts.bytes.Add(uint64(n))
+	return n, err
+}
+
+func (f *countedFile) Sync() error {
+	defer f.synced(time.Now())
+	return f.File.Sync()
+}
+
+func (f *countedFile) SyncData() error {
+	defer f.synced(time.Now())
+	return f.File.SyncData()
+}
+
+func (f *countedFile) SyncTo(length int64) (bool, error) {
+	began := time.Now()
+	full, err := f.File.SyncTo(length)
+	if full {
+		f.synced(began)
+	}
+	return full, err
+}
+
+func (f *countedFile) synced(began time.Time) {
+	f.counts.syncs.Add(1)
+	f.counts.latency.add(time.Since(began))
+}
+
+// Latencies is how many took less than 128 µs, 256 µs, … each bucket twice the one before; the
+// last one has the rest.
+type Latencies [16]uint64
+
+type histogram [16]atomic.Uint64
+
+func (h *histogram) add(d time.Duration) {
+	i := 0
+	for bound := 128 * time.Microsecond; i < len(h)-1 && d >= bound; bound *= 2 {
+		i++
+	}
+	h[i].Add(1)
+}
+
+func (h *histogram) read() (l Latencies) {
+	for i := range h {
+		l[i] = h[i].Load()
+	}
+	return l
+}

@@ -1,0 +1,141 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"sync/atomic"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+)
+
+// flushes is what decides when states are flushed before their memory is full. What rests is
+// flushed once more, and then causes no sync.
+type flushes struct {
+	logged atomic.Uint64 // bytes of entries
+	first  atomic.Int64  // when the first change was made that no flush began after; 0: none
+	count  atomic.Uint64
+	ended  chan struct{} // a flush of states ended
+
+	// Owned by keepFlushed.
+	flushed uint64 // logged, at the last flush
+}
+
+func (f *flushes) changed() {
+	if f.first.Load() == 0 {
+		f.first.CompareAndSwap(0, time.Now().UnixNano())
+	}
+}
+
+// due reports whether states are to be flushed though there is room.
+func (s *Store) due() bool {
+	first := s.flushes.first.Load()
+	if first == 0 {
+		return false
+	}
+	return s.flushes.logged.Load()-s.flushes.flushed >= s.cfg.FlushLog ||
+		time.Since(time.Unix(0, first)) >= s.cfg.FlushAfter
+}
+
+// keepFlushed flushes states that are due, and tells when a flush has ended, so that logs can be
+// truncated.
+func (s *Store) keepFlushed(ctx context.Context) {
+	t := time.NewTicker(s.cfg.Watch)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.failed:
+			return
+		case <-s.flushes.ended:
+			s.cfg.Flushed()
+			continue
+		case <-t.C:
+		}
+		if !s.due() {
+			continue
+		}
+		if _, err := s.state.AsyncFlush(); err != nil {
+			s.fail("flush state", err)
+			return
+		}
+	}
+}
+
+// Flush makes the states durable as they stand.
+func (s *Store) Flush() error {
+	if err := s.Err(); err != nil {
+		return err
+	}
+	if err := s.state.Flush(); err != nil {
+		return s.fail("flush state", err)
+	}
+	return nil
+}
+
+func (s *Store) logEvents() pebble.EventListener {
+	return pebble.EventListener{
+		BackgroundError: s.backgroundError("log"),
+		DataCorruption:  s.corruption,
+		WriteStallBegin: s.stallBegin("log"),
+		WriteStallEnd:   s.stallEnd,
+	}
+}
+
+func (s *Store) stateEvents() pebble.EventListener {
+	return pebble.EventListener{
+		BackgroundError: s.backgroundError("state"),
+		DataCorruption:  s.corruption,
+		WriteStallBegin: s.stallBegin("state"),
+		WriteStallEnd:   s.stallEnd,
+		FlushBegin: func(pebble.FlushInfo) {
+			// Changes from here on are the next flush's; one too many does no harm.
+			s.flushes.first.Store(0)
+		},
+		FlushEnd: func(info pebble.FlushInfo) {
+			if info.Err != nil {
+				return
+			}
+			s.flushes.count.Add(1)
+			select {
+			case s.flushes.ended <- struct{}{}:
+			default:
+			}
+		},
+	}
+}
+
+// backgroundError ends the store: Pebble would try again for ever, and fall behind.
+func (s *Store) backgroundError(db string) func(error) {
+	return func(err error) { s.fail("flush or compact "+db, err) }
+}
+
+func (s *Store) corruption(info pebble.DataCorruptionInfo) {
+	s.fail("read", fmt.Errorf("%w: %s: %w", ErrDamaged, info.Path, info.Details))
+}
+
+// A logger takes what Pebble says.
+type logger Store
+
+// Infof says what Pebble does: nothing that an operator has to know.
+func (l *logger) Infof(string, ...any) {}
+
+// Errorf is called beside errors that are returned or told by an event.
+func (l *logger) Errorf(format string, args ...any) {
+	l.cfg.Logger.Warn("pebble: " + fmt.Sprintf(format, args...))
+}
+
+// Fatalf is called where Pebble cannot go on. It must not return, and the process is to end in
+// its own way: the goroutine ends here.
+func (l *logger) Fatalf(format string, args ...any) {
+	err := fmt.Errorf(format, args...)
+	for _, a := range args {
+		if e, ok := a.(error); ok {
+			err = e
+		}
+	}
+	(*Store)(l).fail("write", err)
+	runtime.Goexit()
+}
