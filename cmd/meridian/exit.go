@@ -36,6 +36,9 @@ func exitCode(err error) int {
 	if _, ok := errors.AsType[usageError](err); ok {
 		return exitUsage
 	}
+	if errors.Is(err, errBroken) {
+		return exitBroken
+	}
 	if errors.Is(err, config.ErrExists) {
 		return exitConflict
 	}

@@ -33,10 +33,10 @@
 //
 //	replica    sub channel replica                  replica: a name for it
 //
-// An answer's code says what it means: done, the message stands at the position; one that is
-// final (but for too_old and cancelled), the attempt has no effect; any other leaves it open,
-// so that the message may appear once or never. Who records a client's calls writes unknown
-// where the client says that the outcome is.
+// An answer's code says what it means. With done, the message stands at the position. With
+// unknown, unavailable, internal, going_away, link_lost, too_old, cancelled and what ends a session
+// it is open: the message may appear once or never. With any other the attempt has no effect. Who
+// records a client's calls writes unknown where the client says that the outcome is.
 //
 // The last line may be cut off, by a process that was killed: it is left out.
 package check

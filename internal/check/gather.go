@@ -54,9 +54,12 @@ func (j *judge) attempt(c *channel, x *line, at ref, num *numbered) *message {
 	return m
 }
 
-// definite reports whether an attempt that was refused so has had no effect.
+// definite reports whether an attempt that was answered so has had no effect.
 func definite(code relay.Code) bool {
 	switch code {
+	case relay.OutOfOrder, relay.Busy, relay.PublishRate, relay.ByteRate, relay.RequestRate,
+		relay.ReadOnly, relay.Moved, relay.Unauthorized, relay.TokenExpired:
+		return true
 	case relay.TooOld, relay.Cancelled, relay.Protocol, relay.Unsupported, relay.Revoked:
 		return false
 	}

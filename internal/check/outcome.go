@@ -90,7 +90,8 @@ func (j *judge) lacks(c *channel, r *reader) {
 		if i == 1 {
 			p, what = P3, "delivered"
 		}
-		j.breaks(r, p, []ref{m.by, r.asked, r.last}, "%v was %s; a replica's history ends at %v", m.at, what, r.at)
+		begun := j.message(c, c.slots[m.at].digest).begun
+		j.breaks(r, p, []ref{begun, m.by, r.asked, r.last}, "%v was %s; a replica's history ends at %v", m.at, what, r.at)
 		return
 	}
 }

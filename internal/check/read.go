@@ -20,7 +20,7 @@ func Read(name string, r io.Reader) (*Log, error) {
 	in := bufio.NewReaderSize(r, maxLine)
 	bad := func(n int, err error) error { return fmt.Errorf("%s:%d: %w: %w", name, n, ErrLog, err) }
 	var l *Log
-	asked := make(map[uint64]kind) // by op or sub: what asked, or answered
+	ops, subs := make(map[uint64]kind), make(map[uint64]kind) // what asked, or answered
 	for n := 1; ; n++ {
 		b, err := in.ReadSlice('\n')
 		whole := err == nil
@@ -50,7 +50,7 @@ func Read(name string, r io.Reader) (*Log, error) {
 		case err != nil:
 			return nil, bad(n, err)
 		}
-		if err := belongs(asked, &x); err != nil {
+		if err := belongs(ops, subs, &x); err != nil {
 			return nil, bad(n, err)
 		}
 		l.lines = append(l.lines, x)
@@ -58,24 +58,29 @@ func Read(name string, r io.Reader) (*Log, error) {
 }
 
 // belongs says whether a line belongs to one before.
-func belongs(asked map[uint64]kind, x *line) error {
-	had := asked[x.id]
+func belongs(ops, subs map[uint64]kind, x *line) error {
 	switch x.kind {
-	case kindPublish, kindSubscribe, kindReplica:
-		if had != 0 {
-			return fmt.Errorf("%d was asked for before: every op and sub has a number of its own", x.id)
+	case kindPublish:
+		if ops[x.id] != 0 {
+			return fmt.Errorf("op %d began before: every attempt has a number of its own", x.id)
 		}
-		asked[x.id] = x.kind
+		ops[x.id] = kindPublish
 	case kindAnswer:
-		if had == kindAnswer {
+		switch ops[x.id] {
+		case kindAnswer:
 			return fmt.Errorf("op %d is answered already", x.id)
+		case kindPublish:
+		default:
+			return fmt.Errorf("no line before begins op %d", x.id)
 		}
-		if had != kindPublish {
-			return fmt.Errorf("no line before publishes op %d", x.id)
+		ops[x.id] = kindAnswer
+	case kindSubscribe, kindReplica:
+		if subs[x.id] != 0 {
+			return fmt.Errorf("sub %d began before: every subscription has a number of its own", x.id)
 		}
-		asked[x.id] = kindAnswer
+		subs[x.id] = x.kind
 	default:
-		if had != kindSubscribe && had != kindReplica {
+		if subs[x.id] == 0 {
 			return fmt.Errorf("no line before begins sub %d", x.id)
 		}
 	}
