@@ -142,6 +142,12 @@ func (c *campaign) upkeep() {
 				return c.now.Sub(pr.used) >= channel.ProducerTTL
 			})
 		}
+		c.sync()
+		next := channel.NextDue(c.single.view)
+		due := len(channel.Due(c.single.view, c.now, 1)) > 0 || channel.ExpiryDue(c.single.view, c.now)
+		if due != (next > 0 && next <= uint64(c.now.UnixMilli())) {
+			c.fail("something is due: %v; the next is due at %d", due, next)
+		}
 		if expired == 0 && len(steps) == 0 {
 			c.kept()
 			return

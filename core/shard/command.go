@@ -89,7 +89,7 @@ func (c *Command) append(b []byte) []byte {
 		b = binary.AppendVarint(b, int64(p.Age))
 		b = binary.AppendUvarint(b, p.Count)
 		b = binary.AppendUvarint(b, p.Bytes)
-		b = append(b, flag(p.Keyed))
+		b = append(b, bit(p.Keyed))
 		b = binary.AppendVarint(b, int64(p.Payload))
 		return binary.AppendVarint(b, int64(p.ForgetAfter))
 	case c.Limits != nil:
@@ -101,15 +101,15 @@ func (c *Command) append(b []byte) []byte {
 		b = putString(b, c.Slots.Namespace)
 		b = binary.AppendUvarint(b, uint64(c.Slots.First))
 		b = binary.AppendUvarint(b, uint64(c.Slots.Last))
-		b = append(b, flag(c.Slots.Own))
+		b = append(b, bit(c.Slots.Own))
 		return binary.AppendUvarint(b, uint64(c.Slots.Else))
 	case c.Pin != nil:
 		b = putString(b, c.Pin.Channel)
-		b = append(b, flag(c.Pin.Own))
+		b = append(b, bit(c.Pin.Own))
 		return binary.AppendUvarint(b, uint64(c.Pin.Else))
 	case c.Raise != nil:
 		b = binary.AppendUvarint(b, uint64(c.Raise.Floor))
-		return append(b, flag(c.Raise.Broken))
+		return append(b, bit(c.Raise.Broken))
 	}
 	return binary.AppendUvarint(b, c.Version)
 }
@@ -170,7 +170,7 @@ func (d *decoder) slot() relay.Slot {
 	return relay.Slot(v)
 }
 
-func flag(b bool) byte {
+func bit(b bool) byte {
 	if b {
 		return 1
 	}

@@ -197,7 +197,7 @@ func (d *Descriptor) leaveJoint() {
 func (d *Descriptor) append(b []byte) []byte {
 	b = append(b, entryVersion)
 	for _, v := range []uint64{uint64(d.Shard), uint64(d.Class), d.Incarnation, d.Version,
-		uint64(d.Next), uint64(flag(d.Joint)), uint64(len(d.Members))} {
+		uint64(d.Next), uint64(bit(d.Joint)), uint64(len(d.Members))} {
 		b = binary.AppendUvarint(b, v)
 	}
 	for i := range d.Members {
