@@ -16,6 +16,7 @@ const (
 	exitUsage     = 2
 	exitConflict  = 3 // what is there does not allow it
 	exitUnhealthy = 4 // the relay answers that it cannot serve
+	exitUnknown   = 5 // the outcome of messages is unknown
 )
 
 // A usageError is about how a command was called.
@@ -24,6 +25,9 @@ type usageError struct{ error }
 func usagef(format string, args ...any) error {
 	return usageError{fmt.Errorf(format, args...)}
 }
+
+// An unknownError is about messages whose outcome is unknown.
+type unknownError struct{ error }
 
 // exitCode says how a command ended.
 func exitCode(err error) int {
@@ -38,6 +42,12 @@ func exitCode(err error) int {
 	}
 	if errors.Is(err, errBroken) {
 		return exitBroken
+	}
+	if _, ok := errors.AsType[unknownError](err); ok {
+		return exitUnknown
+	}
+	if errors.Is(err, errTired) {
+		return exitUnhealthy
 	}
 	if errors.Is(err, config.ErrExists) {
 		return exitConflict

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -27,6 +28,8 @@ type pubOptions struct {
 	id     string
 	named  bool // an id was given
 	rate   float64
+	acks   string        // a file
+	giveUp time.Duration // without an acknowledgement; 0: never
 	output *format
 }
 
@@ -38,7 +41,12 @@ func newPub(a *app) *cobra.Command {
 		Long: `Publish messages and print their positions, in the order published, as they are acknowledged.
 
 Each PAYLOAD is a message. Without one, standard input (or --file) is one message, or with --lines
-one for each line.`,
+one for each line; then the last thing on standard error is how many were acknowledged, refused and
+of unknown outcome.
+
+While the relay or the channel's home is away, messages wait, in order, and are sent again; the input
+is not read on meanwhile. What was sent and has no answer after five minutes can no longer be known:
+its line is "unknown", those behind it go on, and the exit code is 5.`,
 		Example: `  meridian pub demo:greetings hello
   seq 1 100000 | meridian pub demo:numbers --lines
   meridian pub demo:orders --file order.json --id order-4711`,
@@ -50,6 +58,8 @@ one for each line.`,
 	f.StringVar(&o.key, "key", "", "key of the messages")
 	f.StringVar(&o.id, "id", "", "publish once, however often this command is repeated with the same id")
 	f.Float64Var(&o.rate, "rate", 0, "messages per second; 0: as fast as they are taken")
+	f.StringVar(&o.acks, "acks", "", "append each acknowledged message to this file too: its position, a tab, the payload")
+	f.DurationVar(&o.giveUp, "give-up", 10*time.Minute, "end when nothing was acknowledged for so long; 0: never")
 	o.output = outputFlag(f)
 	a.targetFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -82,6 +92,8 @@ func (o *pubOptions) check(channel relay.Channel, payloads []string) error {
 		return usagef("--id is empty; write an id, or leave the flag out")
 	case o.rate != 0 && !(o.rate >= slowest):
 		return usagef("--rate %v: write messages per second, at least %v", o.rate, slowest)
+	case o.giveUp < 0:
+		return usagef("--give-up %v: write a time from 0 on, such as 10m", o.giveUp)
 	}
 	return nil
 }
@@ -112,30 +124,58 @@ func (a *app) publish(ctx context.Context, channel relay.Channel, source source,
 	defer stop(nil)
 	payloads := read(reading, source)
 
+	var file *ackFile
+	if o.acks != "" {
+		var err error
+		if file, err = openAckFile(o.acks); err != nil {
+			return err
+		}
+	}
 	conn, err := a.dial(ctx, "pub")
 	if err != nil {
 		return err
 	}
-	defer a.reportLosses(ctx, conn)()
-	acks := newAcks(a.out, *o.output, a.overdue(channel), stop)
+	acks := newAcks(a.out, file, *o.output, a.overdue(channel), o.giveUp, stop)
+	watching := a.reportLosses(ctx, conn)
 	err = send(reading, conn, channel, payloads, acks, o)
 
 	// What was sent is answered before the end, unless that takes too long.
 	closing, cancel := withGrace(reading, drainWithin)
 	defer cancel()
-	closeErr := conn.Close(closing)
-	printed, ackErr := acks.close()
+	left := context.AfterFunc(closing, acks.leave)
+	_ = conn.Close(closing) // acks counts what it left without an answer
+	left()
+	watching()
+	n, ackErr := acks.close()
+	if ackErr != nil {
+		err = ackErr
+	} else if reading.Err() != nil && ctx.Err() == nil {
+		err = context.Cause(reading)
+	}
+	return a.concluded(ctx.Err() != nil, n, err, o)
+}
+
+// concluded says what became of the messages; err is what ended the publishing.
+func (a *app) concluded(interrupted bool, n counts, err error, o *pubOptions) error {
+	if errors.Is(err, syscall.EPIPE) {
+		return err
+	}
+	open := n.unknown > 0 || n.unsent > 0
 	switch {
-	case closeErr != nil && ctx.Err() != nil:
-		return fmt.Errorf("interrupted: %d messages acknowledged; %d got no answer within %v: they may stand or not",
-			printed, acks.refused, drainWithin)
-	case closeErr != nil:
-		return fmt.Errorf("%d messages acknowledged; %w", printed, closeErr)
-	case ackErr != nil:
-		return ackErr
-	case ctx.Err() != nil:
-		fmt.Fprintf(a.err, "interrupted: %d messages acknowledged\n", printed)
-		return nil
+	case interrupted && open:
+		err = fmt.Errorf("interrupted: %v; what is unknown got no answer within %v: it may stand or not", n, drainWithin)
+	case interrupted:
+		fmt.Fprintf(a.err, "interrupted: %v\n", n)
+		err = nil
+	case errors.Is(err, errTired):
+		err = fmt.Errorf("%w: %v", err, n)
+	case err == nil && n.unknown > 0:
+		err = fmt.Errorf("%v; what is unknown had no answer in time: it may stand or not", n)
+	case o.lines:
+		fmt.Fprintln(a.err, n)
+	}
+	if err != nil && n.unknown > 0 {
+		return unknownError{err}
 	}
 	return err
 }
@@ -159,7 +199,7 @@ func send(ctx context.Context, conn *client.Client, channel relay.Channel, paylo
 		if err := pace.wait(ctx); err != nil {
 			return err
 		}
-		ack := acks.expect()
+		ack := acks.expect(p.bytes)
 		answer := func(at relay.Position, err error) {
 			if errors.Is(err, relay.End{Code: relay.Conflict}.Err()) && o.id != "" {
 				err = fmt.Errorf("--id %q is another message's already: %w", o.id, err)

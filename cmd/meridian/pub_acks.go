@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,55 +9,94 @@ import (
 	"sync"
 	"time"
 
+	"github.com/meridian-relay/meridian/client"
 	"github.com/meridian-relay/meridian/relay"
 )
 
 // acks prints the positions of messages in the order in which they were published, each as soon
-// as it and those before it are answered. It stops the publishing at the first that is refused.
-// What it holds is bounded by the client, which bounds the messages without an answer.
+// as it and those before it are answered. It stops the publishing at the first that is refused,
+// and goes on behind one whose outcome is unknown. What it holds is bounded by the client, which
+// bounds the messages without an answer.
 type acks struct {
 	// Set at construction.
 	out    *lines
+	file   *ackFile // nil: none
 	format format
 	stop   context.CancelCauseFunc
+	giveUp time.Duration // 0: never
 	wake   chan struct{}
 	done   chan struct{}
 
 	mu      sync.Mutex
-	overdue *time.Timer // runs while the queue has a message
+	overdue *time.Timer // runs while the queue has a message: none was answered for long
+	tired   *time.Timer // likewise: none was acknowledged for longer; nil: never
 	queue   []*ack      // expected and not printed; oldest first
 	closing bool
+	left    bool // what has no answer is given up
 
 	// Owned by run, and by close once run has ended.
-	printed int
-	refused int   // answered with an error
-	beyond  int   // acknowledged after the first refusal: not printed, so that lines match the input
-	err     error // the first refusal, or why printing failed
+	count counts
+	err   error // the first refusal, or why printing failed
+}
+
+// counts are what became of the messages.
+type counts struct {
+	acknowledged int
+	refused      int
+	unknown      int
+	unsent       int // given up before they were sent
+	beyond       int // of the acknowledged: after the first refusal, and not printed, so that lines match the input
+}
+
+func (c counts) String() string {
+	s := fmt.Sprintf("%d acknowledged, %d refused, %d unknown", c.acknowledged, c.refused, c.unknown)
+	if c.unsent > 0 {
+		s += fmt.Sprintf(", %d not sent", c.unsent)
+	}
+	return s
 }
 
 // An ack is the answer to one message.
 type ack struct {
+	payload   []byte // nil: nobody wants it
 	answered  bool
 	forgotten bool
 	at        relay.Position
 	err       error
 }
 
-// newAcks returns acks; overdue, a timer that is not needed yet, ends when no answer came for long.
-func newAcks(out io.Writer, f format, overdue *time.Timer, stop context.CancelCauseFunc) *acks {
+// errTired ends publishing to a home that is not there.
+var errTired = errors.New("gave up")
+
+// newAcks returns acks; overdue, a timer that is not needed yet, ends when no answer came for
+// long. file may be nil. giveUp is how long without an acknowledgement is too long; 0: never.
+func newAcks(out io.Writer, file *ackFile, f format, overdue *time.Timer, giveUp time.Duration, stop context.CancelCauseFunc) *acks {
 	overdue.Stop()
-	a := &acks{out: newLines(out), format: f, overdue: overdue, stop: stop, wake: make(chan struct{}, 1), done: make(chan struct{})}
+	a := &acks{
+		out: newLines(out), file: file, format: f, stop: stop, giveUp: giveUp, overdue: overdue,
+		wake: make(chan struct{}, 1), done: make(chan struct{}),
+	}
+	if giveUp > 0 {
+		a.tired = time.AfterFunc(giveUp, func() {
+			stop(fmt.Errorf("%w: nothing was acknowledged for %v", errTired, giveUp))
+		})
+		a.tired.Stop()
+	}
 	go a.run()
 	return a
 }
 
 // expect makes room for the next message's answer.
-func (a *acks) expect() *ack {
+func (a *acks) expect(payload []byte) *ack {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	k := new(ack)
+	if a.file != nil {
+		k.payload = payload
+	}
 	if len(a.queue) == 0 {
 		a.overdue.Reset(patient)
+		a.rest()
 	}
 	a.queue = append(a.queue, k)
 	return k
@@ -85,18 +125,35 @@ func (a *acks) kick() {
 	}
 }
 
-// close prints what is answered and returns how many positions were printed, and the first
-// error.
-func (a *acks) close() (printed int, err error) {
+// rest begins the wait for an acknowledgement anew. a.mu is held.
+func (a *acks) rest() {
+	if a.tired != nil {
+		a.tired.Reset(a.giveUp)
+	}
+}
+
+// leave says that what has no answer yet is given up: it is no refusal.
+func (a *acks) leave() {
+	a.mu.Lock()
+	a.left = true
+	a.mu.Unlock()
+}
+
+// close prints what is answered and returns what became of all, and the first error.
+func (a *acks) close() (counts, error) {
 	a.mu.Lock()
 	a.closing = true
 	a.mu.Unlock()
 	a.kick()
 	<-a.done
-	if a.beyond > 0 {
-		return a.printed, fmt.Errorf("%w (%d messages after it were acknowledged)", a.err, a.beyond)
+	err := a.err
+	if a.count.beyond > 0 {
+		err = fmt.Errorf("%w (%d messages after it were acknowledged)", err, a.count.beyond)
 	}
-	return a.printed, a.err
+	if a.file != nil {
+		err = cmp.Or(err, a.file.close())
+	}
+	return a.count, err
 }
 
 func (a *acks) run() {
@@ -114,41 +171,85 @@ func (a *acks) run() {
 		} else if n > 0 {
 			a.overdue.Reset(patient)
 		}
-		closing := a.closing
-		a.mu.Unlock()
-		for _, k := range ready {
-			a.print(k)
+		closing, left := a.closing, a.left
+		if len(a.queue) == 0 && a.tired != nil || a.tired != nil && closing {
+			a.tired.Stop()
 		}
-		if err := a.out.flush(); err != nil {
+		a.mu.Unlock()
+		acknowledged := a.count.acknowledged
+		for _, k := range ready {
+			a.print(k, left)
+		}
+		if err := a.flush(); err != nil {
 			a.fail(err)
 		}
 		if closing {
 			return
 		}
+		if a.count.acknowledged > acknowledged {
+			a.mu.Lock()
+			if len(a.queue) > 0 {
+				a.rest()
+			}
+			a.mu.Unlock()
+		}
 	}
 }
 
-func (a *acks) print(k *ack) {
-	if k.err != nil {
-		a.refused++
+// flush writes what was printed: into the file first, so that it has what stdout shows.
+func (a *acks) flush() error {
+	if a.file != nil {
+		if err := a.file.flush(); err != nil {
+			return err
+		}
 	}
+	return a.out.flush()
+}
+
+func (a *acks) print(k *ack, left bool) {
 	switch {
 	case k.forgotten:
 		return
-	case a.err != nil && k.err != nil:
-		return // one is enough
-	case a.err != nil:
-		a.beyond++
+	case errors.Is(k.err, client.ErrUnknownOutcome):
+		a.count.unknown++
+		if a.err == nil {
+			a.write(nil, k)
+		}
+		return
+	case left && errors.Is(k.err, client.ErrClosed):
+		a.count.unsent++
 		return
 	case k.err != nil:
-		a.fail(k.err)
+		a.count.refused++
+		a.fail(k.err) // the first one is enough
 		return
 	}
-	a.printed++
+	a.count.acknowledged++
+	if a.file != nil {
+		if err := a.file.write(a.format, k); err != nil {
+			a.fail(err)
+			return
+		}
+	}
+	if a.err != nil {
+		a.count.beyond++
+		return
+	}
+	at := position(k.at)
+	a.write(&at, k)
+}
+
+// write prints an answer's line. at nil: the outcome is unknown.
+func (a *acks) write(at *position, k *ack) {
 	var err error
-	if a.format == jsonOut {
-		err = a.out.json(position(k.at))
-	} else {
+	switch {
+	case a.format == jsonOut && at == nil:
+		err = a.out.json(map[string]string{"error": "unknown"})
+	case a.format == jsonOut:
+		err = a.out.json(at)
+	case at == nil:
+		err = a.out.text("unknown")
+	default:
 		err = a.out.text(k.at.String())
 	}
 	if err != nil {

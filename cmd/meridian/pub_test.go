@@ -95,7 +95,7 @@ func TestPubAsItComes(t *testing.T) {
 	if code := pub.wait(); code != 0 {
 		t.Errorf("exit code %d; stderr:\n%s", code, pub.stderr())
 	}
-	if want := "interrupted: 5 messages acknowledged"; !strings.Contains(pub.stderr(), want) {
+	if want := "interrupted: 5 acknowledged, 0 refused, 0 unknown\n"; !strings.Contains(pub.stderr(), want) {
 		t.Errorf("stderr %q, want %q", pub.stderr(), want)
 	}
 }
@@ -119,7 +119,7 @@ func TestPubInterrupted(t *testing.T) {
 		t.Errorf("exit code %d, %v; stderr:\n%s", code, err, pub.stderr())
 	}
 	printed := 1 + strings.Count(string(rest), "\n")
-	if want := fmt.Sprintf("interrupted: %d messages acknowledged\n", printed); pub.stderr() != want {
+	if want := fmt.Sprintf("interrupted: %d acknowledged, 0 refused, 0 unknown\n", printed); pub.stderr() != want {
 		t.Errorf("stderr %q, want %q", pub.stderr(), want)
 	}
 	if got := strings.Count(s.ok("", "history", "demo:endless").out, "\n"); got != printed {
@@ -147,9 +147,9 @@ func TestPubSaysThatItWaits(t *testing.T) {
 	pub.logs("no answer yet from the home of demo:a", 1) // it was taken
 	pub.signal(syscall.SIGINT)
 	if code := pub.wait(); code != 1 {
-		t.Errorf("exit code %d, want 1", code)
+		t.Errorf("exit code %d, want 1: it was not sent", code)
 	}
-	if want := "interrupted: 1 messages acknowledged; 1 got no answer within 5s"; !strings.Contains(pub.stderr(), want) {
+	if want := "interrupted: 1 acknowledged, 0 refused, 0 unknown, 1 not sent"; !strings.Contains(pub.stderr(), want) {
 		t.Errorf("stderr %q, want %q", pub.stderr(), want)
 	}
 }

@@ -23,6 +23,7 @@ import (
 const (
 	connectWithin = 10 * time.Second
 	devWithin     = 3 * time.Second
+	backoffMost   = 5 * time.Second // between attempts to connect again: somebody waits
 )
 
 // targetFlags adds the flags that say where a command connects.
@@ -76,7 +77,7 @@ func (a *app) dial(ctx context.Context, agent string) (*client.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	cfg := client.Config{Token: x.Token, Agent: "meridian " + agent + "/" + version}
+	cfg := client.Config{Token: x.Token, Agent: "meridian " + agent + "/" + version, BackoffMost: backoffMost}
 	patience := connectWithin
 	local := x.Name == devContext && a.otherURL() == ""
 	if local {
