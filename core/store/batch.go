@@ -2,6 +2,8 @@ package store
 
 import (
 	"bytes"
+	"cmp"
+	"fmt"
 	"iter"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -111,8 +113,11 @@ func (b *batch) Commit() error {
 	if b.base != nil && b.base.err != nil {
 		return b.base.err
 	}
-	if err := b.s.Err(); err != nil {
-		return err
+	b.s.mu.RLock()
+	_, err := b.s.known(b.id)
+	b.s.mu.RUnlock()
+	if err := cmp.Or(b.s.Err(), err); err != nil {
+		return fmt.Errorf("commit to the state of %v: %w", b.id, err)
 	}
 	if len(b.ops) == 0 {
 		return nil

@@ -56,16 +56,18 @@ func appendEntryKey(b []byte, r shard.Replica, index uint64) []byte {
 }
 
 func appendHard(b []byte, h *raftpb.HardState) []byte {
-	b = append(b, recordVersion)
-	b = binary.AppendUvarint(b, h.GetTerm())
-	b = binary.AppendUvarint(b, h.GetVote())
-	return binary.AppendUvarint(b, h.GetCommit())
+	return appendNumbers(append(b, recordVersion), h.GetTerm(), h.GetVote(), h.GetCommit())
 }
 
 func appendPlace(b []byte, p shard.Place) []byte {
-	b = append(b, recordVersion)
-	b = binary.AppendUvarint(b, p.Index)
-	return binary.AppendUvarint(b, p.Term)
+	return appendNumbers(append(b, recordVersion), p.Index, p.Term)
+}
+
+func appendNumbers(b []byte, list ...uint64) []byte {
+	for _, n := range list {
+		b = binary.AppendUvarint(b, n)
+	}
+	return b
 }
 
 // entryOverhead is what an entry takes beyond its data, at most.
@@ -73,9 +75,7 @@ const entryOverhead = 1 + 2*binary.MaxVarintLen64
 
 // appendEntryHead appends what stands before an entry's data.
 func appendEntryHead(b []byte, e *raftpb.Entry) []byte {
-	b = append(b, recordVersion)
-	b = binary.AppendUvarint(b, e.GetTerm())
-	return binary.AppendUvarint(b, uint64(e.GetType()))
+	return appendNumbers(append(b, recordVersion), e.GetTerm(), uint64(e.GetType()))
 }
 
 // A record is a value of the log that is being read.

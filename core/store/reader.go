@@ -13,28 +13,43 @@ import (
 // A reader reads one replica's state. All its iterators see the same moment: they are clones of
 // the first one. What is lent are copies.
 type reader struct {
-	s     *Store
-	id    shard.Replica
-	point *pebble.Iterator // for Get
-	idle  []*pebble.Iterator
-	lent  arena
-	key   []byte
-	to    []byte
-	err   error
+	s      *Store
+	prefix []byte           // of all keys
+	point  *pebble.Iterator // for Get
+	idle   []*pebble.Iterator
+	lent   arena
+	key    []byte
+	to     []byte
+	err    error
 }
 
 // Read implements shard.States. A state that does not exist is empty.
 func (s *Store) Read(id shard.Replica, durable bool) shard.Reader { return s.read(id, durable) }
 
 func (s *Store) read(id shard.Replica, durable bool) *reader {
-	r := &reader{s: s, id: id, key: make([]byte, 0, 128)}
+	r := s.readKeys(s.state, appendReplica(nil, id), appendAfter(nil, id), durable)
+	if !durable {
+		return r
+	}
+	s.mu.RLock()
+	first := s.replicas[id] != nil && s.replicas[id].genesis
+	s.mu.RUnlock()
+	if _, ok := shard.ReadApplied(r); !first || ok {
+		return r
+	}
+	// The first state is durable in the log, until the states' next flush.
+	r.Close()
+	return s.readKeys(s.log, appendKind(nil, id, kindGenesis), appendKind(nil, id, kindGenesis+1), false)
+}
+
+// readKeys returns a reader over the keys of a database that begin with prefix.
+func (s *Store) readKeys(db *pebble.DB, prefix, end []byte, durable bool) *reader {
+	r := &reader{s: s, prefix: prefix, key: make([]byte, 0, 128)}
 	if r.err = s.Err(); r.err != nil {
 		return r
 	}
-	it, err := s.state.NewIter(&pebble.IterOptions{
-		LowerBound:                appendReplica(nil, id),
-		UpperBound:                appendAfter(nil, id),
-		OnlyReadGuaranteedDurable: durable,
+	it, err := db.NewIter(&pebble.IterOptions{
+		LowerBound: prefix, UpperBound: end, OnlyReadGuaranteedDurable: durable,
 	})
 	if err != nil {
 		r.fail(err)
@@ -71,7 +86,7 @@ func (r *reader) Close() {
 }
 
 func (r *reader) prefixed(key []byte) []byte {
-	r.key = append(appendReplica(r.key[:0], r.id), key...)
+	r.key = append(append(r.key[:0], r.prefix...), key...)
 	return r.key
 }
 
@@ -110,7 +125,7 @@ func (r *reader) open(from, to []byte) *pebble.Iterator {
 			return nil
 		}
 	}
-	r.to = append(appendReplica(r.to[:0], r.id), to...)
+	r.to = append(append(r.to[:0], r.prefix...), to...)
 	it.SetBounds(r.prefixed(from), r.to)
 	return it
 }
@@ -130,7 +145,7 @@ func (r *reader) entry(it *pebble.Iterator) (key, value []byte, ok bool) {
 		r.fail(err)
 		return nil, nil, false
 	}
-	return r.lent.copy(it.Key()[replicaLen:]), r.lent.copy(v), true
+	return r.lent.copy(it.Key()[len(r.prefix):]), r.lent.copy(v), true
 }
 
 // Ascend implements channel.Reader.

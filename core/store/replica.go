@@ -34,7 +34,7 @@ func (r *replica) term(index uint64) (uint64, error) {
 		return 0, shard.ErrTruncated
 	}
 	if index > r.last.Index {
-		return 0, fmt.Errorf("entry %d: the log ends with %d", index, r.last.Index)
+		return 0, shard.ErrTruncated
 	}
 	for i := len(r.terms) - 1; i >= 0; i-- {
 		if r.terms[i].Index <= index {

@@ -124,14 +124,14 @@ func (s *suite) truncate() {
 		s.Errorf("the term of an entry that was truncated: %v", err)
 	}
 	s.do(&shard.Write{Replica: one, Trunc: shard.Place{Index: 4, Term: 2}}) // nothing
-	s.do(&shard.Write{Replica: one, Entries: entries(9, 11, 3)})
+	s.do(&shard.Write{Replica: one, Entries: entries(10, 11, 2)})
 	s.reboot()
-	s.stands(one, at, 2, 2, 3, 3, 3)
+	s.stands(one, at, 2, 2, 2, 2, 2)
 	s.set(one, 11, "k1", "b")
 	if err := s.Flush(); err != nil {
 		s.Fatal(err)
 	}
-	at = shard.Place{Index: 11, Term: 3}
+	at = shard.Place{Index: 11, Term: 2}
 	s.do(&shard.Write{Replica: one, Trunc: at})
 	s.stands(one, at)
 	s.reboot()

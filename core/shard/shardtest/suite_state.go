@@ -389,8 +389,10 @@ func (s *suite) many() {
 		for i := at.Index + 1; i <= index; i++ { // apply again what the state lacks
 			s.set(one, i, fmt.Sprintf("k%d", i%17), fmt.Sprint(i))
 		}
-		if v, _ := s.Read(one, false).Get(fmt.Appendf(nil, "k%d", index%17)); string(v) != fmt.Sprint(index) {
+		rd = s.Read(one, false)
+		if v, _ := rd.Get(fmt.Appendf(nil, "k%d", index%17)); string(v) != fmt.Sprint(index) {
 			s.Errorf("the last value is %q, want %d", v, index)
 		}
+		rd.Close()
 	}
 }
