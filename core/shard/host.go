@@ -1,7 +1,11 @@
 package shard
 
 import (
+	"errors"
+	"fmt"
 	"log/slog"
+	"math"
+	"slices"
 	"time"
 
 	"github.com/meridian-relay/meridian/relay"
@@ -21,7 +25,8 @@ type HostConfig struct {
 	// Tick is how often Host.Tick is called. 0: 50 ms. A leader sends a heartbeat every second
 	// tick; who hears nothing for 20 to 40 ticks holds an election.
 	Tick time.Duration
-	// Uncommitted bounds the entries of one replica that no quorum has; past it Busy. 0: 16 MiB.
+	// Uncommitted bounds the entries of one replica that no quorum has; past it publishes wait,
+	// up to Budget. 0: 16 MiB.
 	Uncommitted uint64
 	// Budget bounds all publishes that wait or are on their way, in bytes; 512 count for each
 	// besides its body; past it ErrBusy. 0: 256 MiB.
@@ -29,114 +34,251 @@ type HostConfig struct {
 	// LagShard and LagNode bound how much log is kept for members that lag, in bytes of one log
 	// and of all; past it such a member gets a snapshot. 0: 64 MiB and 1 GiB.
 	LagShard, LagNode uint64
-	// Version is the newest shard version that this binary can.
+	// Version is the newest shard version that this binary can. 0: 1.
 	Version uint64
 	// VersionOf says which version a node's binary can; 0: not known. nil: Version.
 	VersionOf func(Node) uint64
-	// Log gets what an operator may want to know. nil: nothing.
+	// Logger gets what an operator may want to know. nil: nothing.
 	Logger *slog.Logger
+}
+
+func (c HostConfig) filled() (HostConfig, error) {
+	if c.Node == "" || c.Log == nil || c.States == nil || c.Freeze == nil {
+		return c, errors.New("shard: a HostConfig needs Node, Log, States and Freeze")
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Tick == 0 {
+		c.Tick = 50 * time.Millisecond
+	}
+	for _, f := range []struct {
+		field *uint64
+		value uint64
+	}{
+		{&c.Uncommitted, 16 << 20}, {&c.Budget, 256 << 20},
+		{&c.LagShard, 64 << 20}, {&c.LagNode, 1 << 30}, {&c.Version, 1},
+	} {
+		if *f.field == 0 {
+			*f.field = f.value
+		}
+	}
+	if c.VersionOf == nil {
+		v := c.Version
+		c.VersionOf = func(Node) uint64 { return v }
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return c, nil
 }
 
 // A Host is the replicas of a node. Methods are for one goroutine at a time, wait for nothing,
 // and leave what is to be done to Take. It holds no timer and no goroutine; what rests costs
-// nothing but its memory.
-type Host struct{}
+// nothing but its memory. Answers may be called from inside every method.
+type Host struct {
+	// Set at construction.
+	cfg HostConfig
+
+	shards map[ID]*replica      // those that take part
+	dying  map[Replica]*replica // removed, but an Apply of theirs is out
+	nodes  map[Node]*peer
+
+	dirty   []*replica // those that may have work
+	awake   []*replica // those that are ticked
+	sending []*peer    // those that messages wait for
+	due     dueHeap
+	out     Work // without Send
+
+	ticks   uint64
+	ids     uint64 // the last one given to a proposal or a read
+	used    uint64 // of Budget
+	tail    uint64 // bytes of entries kept in memory
+	scratch []byte
+	err     error // the first
+}
+
+// A peer is another node.
+type peer struct {
+	name    Node
+	alive   bool
+	waiting bool // it is in Host.sending
+	urgent  []Message
+	bulk    []Message
+}
 
 // NewHost returns a Host without replicas.
-func NewHost(cfg HostConfig) (*Host, error) { panic("not yet") }
+func NewHost(cfg HostConfig) (*Host, error) {
+	cfg, err := cfg.filled()
+	if err != nil {
+		return nil, err
+	}
+	return &Host{
+		cfg:    cfg,
+		shards: make(map[ID]*replica),
+		dying:  make(map[Replica]*replica),
+		nodes:  make(map[Node]*peer),
+		// An answer to a read of an earlier process must not be taken for one of this.
+		ids: uint64(max(cfg.Now().UnixNano(), 0)),
+	}, nil
+}
+
+// Err returns the first error of the store, or of a log that contradicts itself. The Host does
+// nothing after it; the process has to end.
+func (h *Host) Err() error { return h.err }
+
+func (h *Host) fail(err error) {
+	if h.err == nil && err != nil {
+		h.err = err
+	}
+}
+
+// guard turns raft's panics into Err. It is deferred by whatever calls raft.
+func (h *Host) guard() {
+	switch p := recover().(type) {
+	case nil:
+	case *raftPanic:
+		h.fail(p)
+	case *storeError:
+		h.fail(p)
+	default:
+		panic(p)
+	}
+}
 
 // Open adds a replica that the store has.
-func (h *Host) Open(r Replica) error { panic("not yet") }
+func (h *Host) Open(r Replica) error {
+	if err := h.free(r); err != nil {
+		return err
+	}
+	info, err := h.cfg.Log.Info(r)
+	if err != nil {
+		return fmt.Errorf("open %v: %w", r, err)
+	}
+	state := h.cfg.States.Read(r, false)
+	d, have := ReadDescriptor(state)
+	applied, _ := ReadApplied(state)
+	err = state.Err()
+	state.Close()
+	if err != nil {
+		return fmt.Errorf("open %v: read state: %w", r, err)
+	}
+	var descriptor *Descriptor
+	if have {
+		descriptor = &d
+	}
+	return h.start(r, info, descriptor, applied)
+}
 
 // Create makes a replica of a new shard. Every member's node does the same.
-func (h *Host) Create(g *Genesis) error { panic("not yet") }
-
-// Tick lets time pass for those that do not rest.
-func (h *Host) Tick() { panic("not yet") }
-
-// Heard says that a node is alive, and Lost that nothing came from it for an election's time:
-// those that rest under its lead wake. A node that was never heard of is lost.
-func (h *Host) Heard(n Node) { panic("not yet") }
-
-// Lost: see Heard.
-func (h *Host) Lost(n Node) { panic("not yet") }
-
-// Receive takes a message from a peer.
-func (h *Host) Receive(from Node, m Message) { panic("not yet") }
-
-// Publish takes a publication for a shard: relay.ErrBusy past the budget. A replica that does
-// not lead answers Moved with a hint, or Unavailable where it knows no leader. p.Body is lent
-// until the answer.
-func (h *Host) Publish(s ID, p relay.Publication, answer Answer) error { panic("not yet") }
-
-// Propose puts commands into the log. done is called once: nil when they are applied here.
-func (h *Host) Propose(s ID, commands []Command, done func(error)) { panic("not yet") }
-
-// Barrier asks where a state has to stand so that it has everything that was acknowledged
-// before: done is called once, when the replica has applied that, or with the End of a refusal.
-func (h *Host) Barrier(s ID, done func(end relay.End)) { panic("not yet") }
-
-// A MemberChange adds a member, or changes or ends one's role.
-type MemberChange struct {
-	Number Number // 0: a new member, with the next number
-	Node   Node   // of a new one
-	Store  StoreID
-	Role   Role // 0: remove it
+func (h *Host) Create(g *Genesis) error {
+	d := g.descriptor()
+	if err := d.Check(); err != nil {
+		return err
+	}
+	m := d.On(h.cfg.Node)
+	if m == nil {
+		return fmt.Errorf("create %v: node %q is none of its members", d.Shard, h.cfg.Node)
+	}
+	r := Replica{Shard: d.Shard, Number: m.Number}
+	if err := h.free(r); err != nil {
+		return err
+	}
+	h.out.Writes = append(h.out.Writes, &Write{Replica: r, Create: true, Genesis: g, Sync: true})
+	info := LogInfo{Trunc: Origin, Last: Origin}
+	return h.start(r, info, &d, Origin)
 }
 
-// Change changes the membership, jointly if need be, if it is what is expected. done is called
-// once: nil when it is in force.
-func (h *Host) Change(s ID, expect []Member, changes []MemberChange, done func(error)) {
-	panic("not yet")
+// descriptor is the one that Write writes.
+func (g *Genesis) descriptor() Descriptor {
+	d := g.Descriptor
+	d.Version = max(d.Version, 1)
+	if n := len(d.Members); n > 0 {
+		d.Next = max(d.Next, d.Members[n-1].Number+1)
+	}
+	return d
 }
 
-// Transfer hands leadership to a voter. done is called once: nil when it leads.
-func (h *Host) Transfer(s ID, to Number, done func(error)) { panic("not yet") }
+// free refuses a replica of a shard that has one here.
+func (h *Host) free(r Replica) error {
+	if h.err != nil {
+		return h.err
+	}
+	if r.Shard == 0 || r.Number == 0 || r.Number > math.MaxInt64 {
+		return fmt.Errorf("shard: %v is no replica", r)
+	}
+	if old := h.shards[r.Shard]; old != nil {
+		return fmt.Errorf("shard: %v cannot run beside %v", r, old.id)
+	}
+	return nil
+}
 
-// Written says that a Write is done; with Sync, that it is durable.
-func (h *Host) Written(w *Write) { panic("not yet") }
+func (h *Host) start(id Replica, info LogInfo, d *Descriptor, applied Place) error {
+	r, err := newReplica(h, id, info, d, applied)
+	if err != nil {
+		return err
+	}
+	h.shards[id.Shard] = r
+	if d == nil {
+		return nil // it rests until a leader writes
+	}
+	h.peers(d)
+	r.wake()
+	if d.alone(id.Number) {
+		defer h.guard()
+		_ = r.node.Campaign() // nobody else could lead: why wait
+	}
+	r.mark()
+	r.observe()
+	return nil
+}
 
-// Applied says that an Apply was run, committed and answered.
-func (h *Host) Applied(a *Apply) { panic("not yet") }
+// alone reports whether a member is the only voter.
+func (d *Descriptor) alone(n Number) bool {
+	for _, m := range d.Members {
+		if m.Role != Learner && (m.Number != n || m.Role != Voter) {
+			return false
+		}
+	}
+	return d.Member(n) != nil && d.Member(n).Role == Voter
+}
 
-// Fetched says that a Fetch staged everything, or failed.
-func (h *Host) Fetched(f *Fetch, staged Staging, err error) { panic("not yet") }
+// peers makes sure that the nodes of members are known.
+func (h *Host) peers(d *Descriptor) {
+	for i := range d.Members {
+		h.peer(d.Members[i].Node)
+	}
+}
 
-// FetchEnded says, on the leader's node, that a member's fetch of a snapshot came to its end.
-func (h *Host) FetchEnded(r Replica, by Number, err error) { panic("not yet") }
+func (h *Host) peer(n Node) *peer {
+	p := h.nodes[n]
+	if p == nil {
+		p = &peer{name: n, alive: n == h.cfg.Node}
+		h.nodes[n] = p
+	}
+	return p
+}
 
-// Flushed says that states were flushed, so that logs may be truncated.
-func (h *Host) Flushed() { panic("not yet") }
-
-// Take returns what is to be done now. The Host forgets it.
-func (h *Host) Take() Work { panic("not yet") }
-
-// Status tells how a replica stands; false: there is none.
-func (h *Host) Status(s ID) (Status, bool) { panic("not yet") }
+// find returns the replica if it takes part.
+func (h *Host) find(id Replica) *replica {
+	if r := h.shards[id.Shard]; r != nil && r.id == id {
+		return r
+	}
+	return nil
+}
 
 // Shards lists the shards that have a replica here, in order.
-func (h *Host) Shards() []ID { panic("not yet") }
-
-// A Status is how a replica stands.
-type Status struct {
-	Replica    Replica
-	Descriptor *Descriptor
-	Role       RoleOf
-	Leader     Number
-	Term       uint64
-	Commit     uint64
-	Applied    uint64
-	First      uint64 // of the log
-	Last       uint64
-	LogBytes   uint64
-	Resting    bool
-	Members    []Progress // a leader's
+func (h *Host) Shards() []ID {
+	list := make([]ID, 0, len(h.shards))
+	for id := range h.shards {
+		list = append(list, id)
+	}
+	slices.Sort(list)
+	return list
 }
 
-// A Progress is how far a member is, as the leader knows.
-type Progress struct {
-	Number   Number
-	Match    uint64
-	Active   bool // heard of within an election's time
-	Snapshot bool // it waits for one
+// nobody is the End for a shard that has no replica here.
+func nobody(s ID) relay.End {
+	return relay.End{Code: relay.Moved, Detail: s.String() + " has no replica on this node",
+		Hint: relay.Hint{Shard: s.String()}}
 }

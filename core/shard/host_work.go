@@ -1,0 +1,152 @@
+package shard
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"go.etcd.io/raft/v3/raftpb"
+)
+
+// Take returns what is to be done now. The Host forgets it.
+func (h *Host) Take() Work {
+	h.drain()
+	if h.err != nil {
+		h.out = Work{}
+		return Work{}
+	}
+	w := h.out
+	h.out = Work{}
+	slices.SortFunc(h.sending, func(a, b *peer) int { return cmp.Compare(a.name, b.name) })
+	for _, p := range h.sending {
+		w.Send = append(w.Send, Send{To: p.name, Urgent: p.urgent, Bulk: p.bulk})
+		p.urgent, p.bulk, p.waiting = nil, nil, false
+	}
+	clear(h.sending)
+	h.sending = h.sending[:0]
+	return w
+}
+
+// drain lets every replica that may have work do it; one may mark others, or itself.
+func (h *Host) drain() {
+	defer h.guard()
+	for i := 0; i < len(h.dirty) && h.err == nil; i++ {
+		r := h.dirty[i]
+		r.dirty = false
+		if h.shards[r.id.Shard] == r {
+			r.work()
+		}
+	}
+	clear(h.dirty)
+	h.dirty = h.dirty[:0]
+}
+
+// Tick lets time pass for those that do not rest.
+func (h *Host) Tick() {
+	defer h.guard()
+	if h.err != nil {
+		return
+	}
+	h.ticks++
+	now := h.cfg.Now()
+	for _, r := range h.awake {
+		r.tick(now)
+	}
+	h.upkeep(now)
+}
+
+// tick is one tick of a replica that does not rest.
+func (r *replica) tick(now time.Time) {
+	r.node.Tick()
+	r.mark()
+	r.idle++
+	r.expire(now)
+	r.expireReads(now)
+	r.expireTransfer()
+	if r.leads && r.h.ticks%electionTicks == 0 {
+		r.lookAtMembers()
+	}
+}
+
+// Receive takes a message from a peer.
+func (h *Host) Receive(from Node, m Message) {
+	defer h.guard()
+	if h.err != nil {
+		return
+	}
+	h.peer(from)
+	r := h.shards[m.Shard]
+	if r == nil || r.id.Number < m.To {
+		if r = h.created(from, m); r == nil {
+			return
+		}
+	}
+	if r.id.Number > m.To || r.stopped || !r.incarnate(m) {
+		return
+	}
+	if m.Gone {
+		h.cfg.Logger.Info("a peer says that the replica was removed", "replica", r.id, "peer", from)
+		r.remove()
+		return
+	}
+	if m.Raft == nil || Number(m.Raft.GetFrom()) != m.From || m.From == r.id.Number {
+		return
+	}
+	r.receive(from, m)
+}
+
+// incarnate compares incarnations: false: the message is not for this one.
+func (r *replica) incarnate(m Message) bool {
+	switch {
+	case r.descriptor == nil:
+		r.incarnation = max(r.incarnation, m.Incarnation)
+	case m.Incarnation > r.incarnation:
+		r.h.cfg.Logger.Warn("the group was recovered without this replica: it stops",
+			"replica", r.id, "incarnation", r.incarnation, "shown", m.Incarnation)
+		r.stop()
+	}
+	return m.Incarnation == r.incarnation
+}
+
+func (r *replica) receive(from Node, m Message) {
+	switch m.Raft.GetType() {
+	case raftpb.MsgProp, raftpb.MsgUnreachable, raftpb.MsgTransferLeader, raftpb.MsgForgetLeader:
+		return // nobody here sends these
+	case raftpb.MsgSnapStatus:
+		if m.Raft.GetReject() {
+			r.fetchEnded(m.From, fmt.Errorf("the fetch failed on node %s", from))
+		}
+		return
+	case raftpb.MsgReadIndex:
+		m.Raft = proto.Clone(m.Raft).(*raftpb.Message) // raft writes into it
+	}
+	if d := r.descriptor; d != nil && d.Member(m.From) == nil && m.From < d.Next {
+		// It was removed, and did not hear of it.
+		r.h.send(from, Message{Shard: r.id.Shard, From: r.id.Number, To: m.From, Incarnation: r.incarnation, Gone: true}, false)
+		return
+	}
+	if r.descriptor == nil || r.descriptor.Member(m.From) == nil {
+		if r.addresses == nil {
+			r.addresses = make(map[Number]Node)
+		}
+		if len(r.addresses) < maxMembers {
+			r.addresses[m.From] = from
+		}
+	}
+	if m.Keep != 0 && !r.leads {
+		r.keep = m.Keep
+	}
+	if !r.wakesFor(m) {
+		r.step(m.Raft)
+		return
+	}
+	r.wake()
+	if m.Raft.GetType() == raftpb.MsgSnap {
+		r.snapshotOffered(from, m.Raft)
+		return
+	}
+	r.step(m.Raft)
+}
