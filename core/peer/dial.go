@@ -142,6 +142,9 @@ func (n *node) connect(ctx context.Context) error {
 	n.hear()
 	err = n.send(ctx, l)
 	n.connected.Store(false)
+	if !n.alive.Load() {
+		n.purge()
+	}
 	if err == io.EOF {
 		err = errors.New("the other node closed the stream")
 	}

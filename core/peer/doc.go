@@ -31,7 +31,7 @@
 //	08 Message  shard | from | to | incarnation | flags (1 rest, 2 gone) | keep | raft's, protobuf
 //	0a Beat     number | shard version
 //	0c Echo     number | shard version
-//	20 Ask      shard | from | to | snapshot | index | term | key string
+//	20 Ask      shard | to | snapshot | index | term | key string
 //	22 Offer    from string | to string | sum (8 bytes, little-endian) | bytes
 //	24 Keep
 //	26 Need
@@ -41,8 +41,8 @@
 //	2c Fail     reason | text string
 //	2e End
 //
-// Numbers are varints. In Ask, from is the replica whose state is asked for, and to the asker; the
-// place is the state's; the key is where to begin. An empty to ends the state.
+// Numbers are varints. In Ask, to is the member that asks, the place is the state's, and the key is
+// where to begin. An empty to of a chunk ends the state.
 //
 // # Life
 //

@@ -22,13 +22,14 @@ type handouts struct {
 }
 
 type handoutKey struct {
-	replica shard.Replica
-	by      shard.Number
+	shard shard.ID
+	by    shard.Number
 }
 
 // A handout is one snapshot for one member.
 type handout struct {
-	timer   *time.Timer // runs while nobody reads
+	replica shard.Replica // of this node
+	timer   *time.Timer   // runs while nobody reads
 	streams int
 }
 
@@ -50,7 +51,7 @@ func (h *handouts) announce(r shard.Replica, by shard.Number) {
 	if h.closed {
 		return
 	}
-	key := handoutKey{r, by}
+	key := handoutKey{r.Shard, by}
 	o := h.open[key]
 	switch {
 	case o == nil && len(h.open) >= maxHandouts:
@@ -64,6 +65,9 @@ func (h *handouts) announce(r shard.Replica, by shard.Number) {
 	case o.streams == 0:
 		o.timer.Reset(h.patience)
 	}
+	if o != nil {
+		o.replica = r
+	}
 }
 
 func (h *handouts) expire(key handoutKey, o *handout) {
@@ -74,13 +78,27 @@ func (h *handouts) expire(key handoutKey, o *handout) {
 	}
 	delete(h.open, key)
 	h.mu.Unlock()
-	h.ended(key.replica, key.by, fmt.Errorf("%w within %v", errNotAsked, h.patience))
+	h.ended(o.replica, key.by, fmt.Errorf("%w within %v", errNotAsked, h.patience))
 }
 
 // lost notes that the message was dropped. The answer comes from a goroutine of its own: the
 // caller may be whom it is for.
 func (h *handouts) lost(r shard.Replica, by shard.Number) {
-	time.AfterFunc(0, func() { h.end(handoutKey{r, by}, errNotSent) })
+	time.AfterFunc(0, func() {
+		key := handoutKey{r.Shard, by}
+		h.mu.Lock()
+		o := h.open[key]
+		if h.closed || o != nil && o.streams > 0 { // it reads an earlier one
+			h.mu.Unlock()
+			return
+		}
+		if o != nil {
+			o.timer.Stop()
+			delete(h.open, key)
+		}
+		h.mu.Unlock()
+		h.ended(r, by, errNotSent)
+	})
 }
 
 // begin notes that a member reads.
@@ -116,7 +134,7 @@ func (h *handouts) end(key handoutKey, err error) {
 	o.timer.Stop()
 	delete(h.open, key)
 	h.mu.Unlock()
-	h.ended(key.replica, key.by, err)
+	h.ended(o.replica, key.by, err)
 }
 
 // close stops all timers; nobody is told any more.

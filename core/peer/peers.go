@@ -26,6 +26,7 @@ type Peers struct {
 	serving  chan struct{} // slots of snapshots that are served
 	refusals *often
 	handouts *handouts
+	readers  readers
 	counters counters
 
 	mu     sync.Mutex
@@ -72,7 +73,7 @@ func New(c Config) (*Peers, error) {
 	}
 	p := &Peers{
 		cfg: c, dialer: dialer, start: time.Now(),
-		limit:    rate.NewLimiter(rate.Limit(c.SnapshotRate), max(c.SnapshotRate/8, typeData.bound())),
+		limit:    rate.NewLimiter(rate.Limit(c.SnapshotRate), max(c.SnapshotRate/8, 64<<10)),
 		fetching: make(chan struct{}, c.Snapshots),
 		serving:  make(chan struct{}, c.Snapshots),
 		refusals: &often{every: 30 * time.Second},
