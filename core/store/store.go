@@ -161,6 +161,7 @@ func (s *Store) open() (err error) {
 	if err := makeDir(s.fs, s.fs.PathJoin(dir, stagingName)); err != nil {
 		return s.fault("make folder", err)
 	}
+	s.findBallast()
 	s.cache = pebble.NewCache(s.cfg.Cache)
 	if s.log, err = pebble.Open(s.fs.PathJoin(dir, logName), s.logOptions()); err != nil {
 		return s.fault("open log", err)

@@ -16,6 +16,7 @@ type flushes struct {
 	logged atomic.Uint64 // bytes of entries
 	first  atomic.Int64  // when the first change was made that no flush began after; 0: none
 	count  atomic.Uint64
+	freed  atomic.Uint64 // bytes of entries that were truncated since the log was flushed
 	ended  chan struct{} // a flush of states ended
 
 	// Owned by keepFlushed.
@@ -54,14 +55,29 @@ func (s *Store) keepFlushed(ctx context.Context) {
 			continue
 		case <-t.C:
 		}
-		if !s.due() {
-			continue
-		}
-		if _, err := s.state.AsyncFlush(); err != nil {
-			s.fail("flush state", err)
+		if err := s.flushDue(); err != nil {
+			s.fail("flush", err)
 			return
 		}
 	}
+}
+
+// flushDue flushes states that are due, and the log when most of what its memory holds was
+// truncated: that never reaches a table then, and a restart has less to read.
+func (s *Store) flushDue() error {
+	if s.due() {
+		s.flushes.flushed = s.flushes.logged.Load()
+		if _, err := s.state.AsyncFlush(); err != nil {
+			return err
+		}
+	}
+	if s.flushes.freed.Load() >= s.cfg.LogMemory/4 {
+		s.flushes.freed.Store(0)
+		if _, err := s.log.AsyncFlush(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Flush makes the states durable as they stand.

@@ -276,7 +276,9 @@ func (s *Store) noteOne(w *shard.Write) {
 	}
 	if w.Trunc.Index > r.trunc.Index {
 		r.genesis = false
+		was := r.bytes.total
 		r.truncate(w.Trunc)
+		s.flushes.freed.Add(was - r.bytes.total)
 	}
 	if w.Remove {
 		s.noteRemoved(id)
