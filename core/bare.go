@@ -218,4 +218,5 @@ func (b *Bare) read() shard.Reader {
 func (b *Bare) lends() bool                  { return false }
 func (b *Bare) standing() (bool, *relay.End) { return false, nil }
 func (b *Bare) barrier(func(relay.End)) bool { return false }
+func (b *Bare) failed(err error)             { b.cfg.Log.Error("home cannot be read", "err", err) }
 func (b *Bare) now() time.Time               { return b.cfg.Now() }

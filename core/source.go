@@ -19,6 +19,8 @@ type source interface {
 	// barrier has done called once, when the state has everything that was acknowledged before,
 	// or with why not, and not from inside; false: it has that already, and done is not called.
 	barrier(done func(relay.End)) bool
+	// failed is told what went wrong with a Reader.
+	failed(err error)
 	now() time.Time
 }
 

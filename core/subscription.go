@@ -55,9 +55,13 @@ func (s *subscription) Next(dst []relay.Frame, maxBytes int) []relay.Frame {
 	}
 	base := len(dst)
 	r := s.source.read()
-	dst, more := s.read(r, a.birth, dst, maxBytes)
-	if err := r.Err(); err != nil {
+	dst, more, err := s.read(r, a.birth, dst, maxBytes)
+	if err == nil {
+		err = r.Err()
+	}
+	if err != nil {
 		r.Close()
+		s.source.failed(err)
 		return s.end(dst[:base], &relay.End{Code: relay.Internal, Detail: "the home cannot read its store"})
 	}
 	if s.source.lends() {
@@ -86,24 +90,25 @@ func state(lost bool) relay.State {
 }
 
 // read reads on in r.
-func (s *subscription) read(r shard.Reader, b birth, dst []relay.Frame, maxBytes int) (_ []relay.Frame, more bool) {
+func (s *subscription) read(r shard.Reader, b birth, dst []relay.Frame, maxBytes int) (_ []relay.Frame, more bool, err error) {
+	defer mend(&err)
 	if !s.opened {
 		cursor, f := channel.Open(r, &s.request, s.source.now())
 		if f.Kind == relay.KindOK && s.beyond(f.Next) {
-			return dst, false
+			return dst, false, nil
 		}
 		s.cursor, s.opened = cursor, true
 		dst = append(dst, f)
 	} else if s.cursor.Absent() && s.request.Limit == 0 && b != anew {
 		// Until its birth is told, nothing can have come.
 		if b == 0 {
-			return dst, false
+			return dst, false, nil
 		}
 		s.cursor.Born(relay.Epoch(b))
 	}
 	dst, more = s.cursor.Read(r, dst, maxBytes)
 	s.ended = s.cursor.Ended()
-	return dst, more
+	return dst, more, nil
 }
 
 // beyond reports whether s begins after the head: then this state may only be late, and a

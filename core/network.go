@@ -1,0 +1,200 @@
+package core
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/meridian-relay/meridian/core/peer"
+	"github.com/meridian-relay/meridian/core/shard"
+	"github.com/meridian-relay/meridian/internal/transport"
+	"github.com/meridian-relay/meridian/relay"
+	"github.com/meridian-relay/meridian/relay/hub"
+)
+
+// network is a node's ways to others, and theirs to it.
+type network struct {
+	// Set at construction.
+	node   *Node
+	peers  *peer.Peers
+	ways   *ways
+	doors  *doors
+	server *transport.PeerServer
+
+	mu sync.Mutex
+	// comers are stores that nodes came with, and that nobody took in yet.
+	comers map[shard.Node]shard.StoreID
+	alive  map[shard.Node]time.Time // since when
+}
+
+// connect prepares the ways to others. What is shown to them is there already.
+func (n *Node) connect(nodes, edges relay.Upstream) (*network, error) {
+	c := &n.cfg
+	w := &network{node: n, comers: make(map[shard.Node]shard.StoreID), alive: make(map[shard.Node]time.Time)}
+	var err error
+	w.peers, err = peer.New(peer.Config{
+		Node: c.Name, Fleet: c.Fleet, Store: n.store.Identity().Store, Version: shardVersion,
+		Addresses: n.address, TLS: c.TLS, Receive: n.inbox.receive,
+		Heard: w.heard, Lost: w.lost, Expect: w.expect,
+		Snapshot: n.frozen.open, FetchEnded: w.fetchEnded, Log: c.Log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if w.ways, err = newWays(c.Fleet, c.Name, c.TLS, n.address, c.Log); err != nil {
+		return nil, err
+	}
+	w.doors = &doors{
+		fleet: c.Fleet, node: c.Name, region: c.self().Region, nodes: nodes, edges: edges, log: c.Log,
+		known: func(name shard.Node) bool { return n.address(name) != "" },
+	}
+	w.doors.init()
+	w.server, err = transport.NewPeerServer(transport.PeerConfig{
+		TLS: c.TLS, PacketConn: c.PacketConn, Serve: w.doors.serve, Window: peer.Window, Log: c.Log,
+		Also: map[string]func(context.Context, relay.Session){peer.ALPN: w.peers.Serve},
+	})
+	return w, err
+}
+
+// shardVersion is the newest version of shards that this program can.
+const shardVersion = 1
+
+// address says where a node is; "": the list does not have it.
+func (n *Node) address(name shard.Node) string {
+	for i := range n.cfg.Nodes {
+		if n.cfg.Nodes[i].Name == name {
+			return n.cfg.Nodes[i].Address
+		}
+	}
+	return ""
+}
+
+// run keeps the connections to all nodes of the list.
+func (w *network) run(ctx context.Context) error {
+	var names []shard.Node
+	for _, m := range w.node.cfg.Nodes {
+		if m.Name != w.node.cfg.Name {
+			names = append(names, m.Name)
+		}
+	}
+	w.peers.Follow(names)
+	return w.peers.Run(ctx)
+}
+
+func (w *network) heard(name shard.Node) {
+	w.mu.Lock()
+	w.alive[name] = time.Now()
+	w.mu.Unlock()
+	w.node.inbox.ask(func(h *shard.Host) { h.Heard(name) }, nil)
+}
+
+func (w *network) lost(name shard.Node) {
+	w.mu.Lock()
+	delete(w.alive, name)
+	w.mu.Unlock()
+	w.node.inbox.ask(func(h *shard.Host) { h.Lost(name) }, nil)
+}
+
+// aliveFor returns for how long a node has been heard of without a pause.
+func (w *network) aliveFor(name shard.Node) time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if since, ok := w.alive[name]; ok {
+		return time.Since(since)
+	}
+	return 0
+}
+
+// expect judges who comes: a node of the list, with the store that it was first met with, or with
+// one that a group has taken in.
+func (w *network) expect(name shard.Node, id shard.StoreID) error {
+	if w.node.address(name) == "" {
+		return fmt.Errorf("node %q is not in the list of nodes", name)
+	}
+	member := false
+	w.node.local.each(func(r *replica) {
+		if v := r.view.Load(); v != nil && v.Descriptor != nil {
+			member = member || slices.ContainsFunc(v.Descriptor.Members, func(m shard.Member) bool {
+				return m.Node == name && m.Store == id
+			})
+		}
+	})
+	err := w.node.notes.met(name, id, member)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err != nil {
+		w.comers[name] = id
+	} else {
+		delete(w.comers, name)
+	}
+	return err
+}
+
+// comer returns the store that a node came with and that nobody took in.
+func (w *network) comer(name shard.Node) (shard.StoreID, bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	id, ok := w.comers[name]
+	return id, ok
+}
+
+func (w *network) fetchEnded(r shard.Replica, by shard.Number, err error) {
+	w.node.inbox.ask(func(h *shard.Host) {
+		h.FetchEnded(r, by, err)
+		w.node.frozen.ended(r)
+	}, nil)
+}
+
+// Send implements mail. What is for a replica whose store a node does not have any more is not
+// sent: on another disk it would be taken for what it is not.
+func (w *network) Send(s shard.Send) {
+	store, ok := w.node.notes.store(s.To)
+	if !ok {
+		return
+	}
+	s.Urgent = w.fitting(s.Urgent, store)
+	s.Bulk = w.fitting(s.Bulk, store)
+	if len(s.Urgent)+len(s.Bulk) > 0 {
+		w.peers.Send(s)
+	}
+}
+
+func (w *network) fitting(list []shard.Message, store shard.StoreID) []shard.Message {
+	return slices.DeleteFunc(list, func(m shard.Message) bool {
+		r := w.node.local.replica(m.Shard)
+		if r == nil {
+			return false
+		}
+		v := r.view.Load()
+		if v == nil || v.Descriptor == nil {
+			return false
+		}
+		to := v.Descriptor.Member(m.To)
+		return to != nil && to.Store != store && to.Store != (shard.StoreID{})
+	})
+}
+
+// A fetcher fetches states.
+type fetcher interface {
+	Fetch(ctx context.Context, f *shard.Fetch, into shard.Staging) error
+}
+
+// Fetch implements mail.
+func (w *network) Fetch(ctx context.Context, f *shard.Fetch, into shard.Staging) error {
+	if p, ok := any(w.peers).(fetcher); ok {
+		return p.Fetch(ctx, f, into)
+	}
+	return errors.New("states cannot be fetched yet")
+}
+
+var _ mail = (*network)(nil)
+
+// fanOut returns a hub over an Upstream.
+func (n *Node) fanOut(up relay.Upstream) *hub.Hub {
+	c := n.cfg.Hub
+	c.Upstream, c.Log = up, n.log
+	return hub.New(c)
+}

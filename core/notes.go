@@ -1,0 +1,128 @@
+package core
+
+import (
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"github.com/meridian-relay/meridian/core/shard"
+)
+
+// notesName is a file beside the store's own: what a node has to remember of its fleet.
+const notesName = "NODE"
+
+// A record is the file's content, in JSON.
+type record struct {
+	Version int `json:"version"` // 1
+	// Begun: what the node began with is durable. From then on the logs' membership counts.
+	Begun  bool    `json:"begun"`
+	Groups []group `json:"groups"`
+	// Stores are the stores that nodes had when they were first met. A node that comes with
+	// another has lost what it promised, and does not count before it was replaced.
+	Stores map[shard.Node]string `json:"stores"`
+}
+
+// notes is the file. Safe for concurrent use.
+type notes struct {
+	path string
+
+	mu  sync.Mutex
+	now record
+}
+
+// openNotes reads the file of a folder; false: there is none.
+func openNotes(dir string) (*notes, bool, error) {
+	n := &notes{path: filepath.Join(dir, notesName)}
+	n.now = record{Version: 1, Stores: make(map[shard.Node]string)}
+	raw, err := os.ReadFile(n.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return n, false, nil
+	}
+	if err == nil {
+		err = json.Unmarshal(raw, &n.now)
+	}
+	if err == nil && n.now.Version != 1 {
+		err = fmt.Errorf("version %d, this program reads 1; use the version that wrote it, or a later one", n.now.Version)
+	}
+	if err != nil {
+		return nil, false, fmt.Errorf("%s: %w", n.path, err)
+	}
+	if n.now.Stores == nil {
+		n.now.Stores = make(map[shard.Node]string)
+	}
+	return n, true, nil
+}
+
+// change changes the record and makes that durable before it returns.
+func (n *notes) change(f func(*record)) error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	f(&n.now)
+	raw, err := json.MarshalIndent(&n.now, "", "  ")
+	if err == nil {
+		err = replaceFile(n.path, append(raw, '\n'))
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", n.path, err)
+	}
+	return nil
+}
+
+func (n *notes) begun() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.now.Begun
+}
+
+// met judges a node's store: the first one that a node comes with is noted, and others are
+// refused unless a group has taken them in, which member says.
+func (n *notes) met(node shard.Node, id shard.StoreID, member bool) error {
+	n.mu.Lock()
+	known := n.now.Stores[node]
+	n.mu.Unlock()
+	switch {
+	case known == id.String():
+		return nil
+	case known != "" && !member:
+		return fmt.Errorf("node %q comes with store %v, and was known with %s: its disk is not what it was; "+
+			`take it in anew with "meridian shard replace --node %s"`, node, id, known, node)
+	}
+	return n.change(func(r *record) { r.Stores[node] = id.String() })
+}
+
+// store returns the store that a node was last met with.
+func (n *notes) store(node shard.Node) (id shard.StoreID, ok bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	count, err := hex.Decode(id[:], []byte(n.now.Stores[node]))
+	return id, err == nil && count == len(id)
+}
+
+// replaceFile replaces a file at once and durably: a crash leaves the old or the new one.
+func replaceFile(path string, content []byte) error {
+	next := path + ".new"
+	f, err := os.OpenFile(next, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(content)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(next, path); err != nil {
+		return err
+	}
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}

@@ -1,0 +1,70 @@
+package core
+
+import (
+	"fmt"
+
+	"github.com/meridian-relay/meridian/core/channel"
+	"github.com/meridian-relay/meridian/core/shard"
+	"github.com/meridian-relay/meridian/relay"
+)
+
+// tend does what a new leader owes its shard, as far as the configuration says what. It runs on
+// the runner's goroutine, before the first publish under this leader.
+func (r *runner) tend(p *replica) {
+	plan := r.local.plan.Load()
+	s := plan.of(p.id.Shard)
+	if s == nil {
+		return
+	}
+	commands, err := r.owed(p, plan, s)
+	if err != nil {
+		r.fail(fmt.Errorf("tend %v: %w", p.id, err))
+		return
+	}
+	if len(commands) == 0 {
+		return
+	}
+	id := p.id
+	r.host.Propose(id.Shard, commands, func(err error) {
+		if err != nil {
+			r.log.Warn("configuration not proposed; the next leader will try again", "shard", id.Shard.String(), "err", err)
+		}
+	})
+	r.inbox.notify()
+}
+
+// owed compares a state with the configuration.
+func (r *runner) owed(p *replica, plan *plan, s *planned) (list []shard.Command, err error) {
+	defer mend(&err)
+	v := r.disk.Read(p.id, false)
+	defer v.Close()
+	if channel.Floor(v) == 0 {
+		// Positions of an earlier fleet must not be taken for this one's.
+		now := relay.Epoch(max(r.local.clock().UnixMilli(), 1))
+		list = append(list, shard.Command{Raise: &shard.RaiseChange{Floor: now}})
+	}
+	if p.class() != shard.Ephemeral { // the policies of that one are its memory's
+		for _, name := range plan.names(s.group) {
+			policy := plan.namespaces[name].Policy
+			defined, same := channel.Defined(v, name, policy)
+			if !same {
+				list = append(list, shard.Command{Policy: &shard.PolicyChange{Namespace: name, Policy: policy}})
+			}
+			if slots, ok := plan.owned(name, s.id); ok && !defined {
+				list = append(list, shard.Command{Slots: &slots})
+			}
+		}
+	}
+	return list, v.Err()
+}
+
+// mend turns what the machine panics with, when a state is damaged, into an error.
+func mend(err *error) {
+	switch p := recover().(type) {
+	case nil:
+	case *channel.Damage:
+		*err = p
+	default:
+		panic(p)
+	}
+}
