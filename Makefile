@@ -9,7 +9,7 @@ LDFLAGS := -X main.version=$(VERSION)
 
 # Packages whose tests run whole processes or measure: the race detector would only slow the
 # test down, since the code that runs is in another binary.
-NORACE := ./cmd/meridian ./internal/bench/... ./internal/e2e/...
+NORACE := ./cmd/meridian ./internal/bench/... ./internal/e2e/... ./internal/fault/...
 TIMEOUT ?= 20m
 
 .PHONY: build

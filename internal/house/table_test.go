@@ -64,6 +64,8 @@ var rooms = []room{
 		"a benchmark is no command"},
 	{"internal/e2e", []string{"relay/...", "client", "internal/..."},
 		"it drives the built binary from outside"},
+	{"internal/fault", nil,
+		"it hurts the built binary from outside; only its tests know anything"},
 	{"internal/stage", []string{"relay/...", "core/...", "internal/token", "internal/transport", "internal/wan"},
 		"its edges are the built binary, so that what is tested is what runs"},
 	{"internal/fleet", []string{"relay/...", "client", "edge", "core/...", "placement/...", "internal/..."},
@@ -104,7 +106,7 @@ var heavies = []heavy{
 		"one place knows the disk; the baseline measures it bare"},
 	{"github.com/cespare/xxhash", []string{"relay", "relay/...", "core/..."},
 		"slots and the choice of a link are fixed by it; everyone else asks relay"},
-	{"google.golang.org/protobuf", []string{"relay/wire", "relay/...", "client", "core/...", "edge", "internal/bench/...", "internal/stage"},
+	{"google.golang.org/protobuf", []string{"relay/wire", "relay/...", "client", "core/...", "edge", "internal/bench/...", "internal/stage", "internal/fault"},
 		"bodies are protobuf on the wire; carriers, tokens and commands never see them"},
 	{"golang.org/x/", []string{"..."}, "the Go project's own"},
 }

@@ -1,0 +1,198 @@
+package fault
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// A process is one `meridian serve …`, again and again under the same configuration.
+type process struct {
+	// Set at construction.
+	name string
+	args []string
+	log  string // a file that its stderr is appended to
+
+	mu     sync.Mutex
+	cmd    *exec.Cmd     // nil: does not run
+	exited chan struct{} // closed once it has ended
+	code   int           // it ended with; -1: by a signal
+	frozen bool
+}
+
+// readyWithin is the longest that a process takes to serve, on a machine that does much else.
+const readyWithin = 30 * time.Second
+
+var errNotReady = errors.New("not ready")
+
+// start starts the process and waits until it serves; more are further arguments.
+func (p *process) start(more ...string) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.cmd != nil {
+		return fmt.Errorf("%s runs already", p.name)
+	}
+	stderr, err := os.OpenFile(p.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer stderr.Close()
+	fmt.Fprintf(stderr, "--- %s: start %v\n", time.Now().Format(time.StampMilli), more)
+	cmd := exec.Command(binary, append(slices.Clone(p.args), more...)...)
+	cmd.Stderr = stderr
+	// Variables of the tests are no settings of a process.
+	cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "MERIDIAN_") })
+	dieWithUs(cmd)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	p.cmd, p.exited, p.code, p.frozen = cmd, make(chan struct{}), 0, false
+	ready := make(chan bool, 1)
+	go func(exited chan struct{}) {
+		line, _ := bufio.NewReader(out).ReadString('\n') // nothing follows it
+		ready <- strings.HasPrefix(line, "ready ")
+		_ = cmd.Wait()
+		p.code = cmd.ProcessState.ExitCode()
+		close(exited)
+	}(p.exited)
+	late := time.NewTimer(readyWithin)
+	defer late.Stop()
+	select {
+	case ok := <-ready:
+		if ok {
+			return nil
+		}
+		<-p.exited
+		p.cmd = nil
+		return fmt.Errorf("%s ended with code %d: %w; %s", p.name, p.code, errNotReady, p.tail(3))
+	case <-late.C:
+		p.end()
+		return fmt.Errorf("%s: %w after %v; %s", p.name, errNotReady, readyWithin, p.tail(3))
+	}
+}
+
+// kill ends the process at once, as a crash does.
+func (p *process) kill() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.end()
+}
+
+func (p *process) end() {
+	if p.cmd == nil {
+		return
+	}
+	_ = p.cmd.Process.Kill()
+	<-p.exited
+	p.cmd = nil
+}
+
+// stop asks the process to end and waits until it has.
+func (p *process) stop(within time.Duration) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.cmd == nil {
+		return nil
+	}
+	_ = p.cmd.Process.Signal(syscall.SIGTERM)
+	late := time.NewTimer(within)
+	defer late.Stop()
+	select {
+	case <-p.exited:
+		p.cmd = nil
+		if p.code != 0 {
+			return fmt.Errorf("%s ended with code %d; %s", p.name, p.code, p.tail(3))
+		}
+		return nil
+	case <-late.C:
+		p.end()
+		return fmt.Errorf("%s still ran %v after SIGTERM", p.name, within)
+	}
+}
+
+// freeze stops the process where it stands, or lets it go on.
+func (p *process) freeze(frozen bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.cmd == nil || p.frozen == frozen {
+		return
+	}
+	p.frozen = frozen
+	if frozen {
+		_ = p.cmd.Process.Signal(syscall.SIGSTOP)
+	} else {
+		_ = p.cmd.Process.Signal(syscall.SIGCONT)
+	}
+}
+
+// ended reports whether the process ended by itself within d, and its code.
+func (p *process) ended(d time.Duration) (code int, ok bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.cmd == nil {
+		return p.code, true
+	}
+	late := time.NewTimer(d)
+	defer late.Stop()
+	select {
+	case <-p.exited:
+		p.cmd = nil
+		return p.code, true
+	case <-late.C:
+		return 0, false
+	}
+}
+
+func (p *process) running() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.cmd == nil {
+		return false
+	}
+	select {
+	case <-p.exited:
+		return false
+	default:
+		return true
+	}
+}
+
+// tail returns the last lines that the process wrote.
+func (p *process) tail(lines int) string {
+	b, _ := os.ReadFile(p.log)
+	all := strings.Split(strings.TrimRight(string(b), "\n"), "\n")
+	return strings.Join(all[max(0, len(all)-lines):], "\n")
+}
+
+// freePort finds a port that is free for UDP and TCP, below those that Linux gives to sockets that
+// ask for none: nobody takes it by chance while its process is down.
+func freePort() (netip.AddrPort, error) {
+	for range 100 {
+		at := netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), uint16(20_000+rand.IntN(12_000)))
+		tcp, err := net.Listen("tcp", at.String())
+		if err != nil {
+			continue
+		}
+		udp, err := net.ListenPacket("udp", at.String())
+		tcp.Close()
+		if err == nil {
+			udp.Close()
+			return at, nil
+		}
+	}
+	return netip.AddrPort{}, errors.New("no free port from 20000 to 31999 after 100 attempts")
+}
