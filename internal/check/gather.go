@@ -108,11 +108,8 @@ func (j *judge) acknowledged(o op, num *numbered, x *line, at ref) {
 		return // a void, whose number has a message
 	}
 	if m.ack == (ref{}) {
-		m.acked, m.ack = x.at, at
+		m.ack = at
 		j.counts.Acknowledged++
-	} else if m.copies == 1 && m.acked != x.at {
-		j.violation(P5, c, []ref{m.begun, m.ack, o.begun, at},
-			"a repeated publish was answered with %v and with %v", m.acked, x.at)
 	}
 	s := c.slots[x.at]
 	if s == nil {

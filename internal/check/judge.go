@@ -85,7 +85,6 @@ type message struct {
 	attempts int
 	copies   int // how often it may appear
 	open     int // attempts without a definite refusal, and not acknowledged
-	acked    relay.Position
 	ack      ref
 	refused  ref            // a definite refusal
 	at       relay.Position // where it stands; the first place that is known

@@ -91,6 +91,13 @@ func TestTinyLogs(t *testing.T) {
 {"kind":"message","sub":91,"at":"1:1","digest":"000000000000000a"}
 {"kind":"end","sub":91,"code":"done"}`, P1, ""},
 
+		{"replicas end apart", Config{}, strings.Replace(two, `"done","at":"1:2"`, `"unknown"`, 1) + strings.NewReplacer("1:0", "1:2").Replace(
+			whole[:strings.Index(whole, `{"kind":"message"`)]) + `
+{"kind":"replica","sub":91,"channel":"d:x","replica":"r2"}
+{"kind":"ok","sub":91,"at":"1:1","head":"1:1"}`, P1, "6 7 8 9"},
+		{"a history that ends before its head", Config{}, whole[:strings.Index(whole, `{"kind":"message","sub":90,"at":"1:2"`)] + `
+{"kind":"end","sub":90,"code":"done"}`, P2, "2 4 5"},
+
 		{"missing", Config{}, two + read + `
 {"kind":"message","sub":80,"at":"1:2","digest":"000000000000000b"}`, P2, "6 7 3 8"},
 		{"twice", Config{}, two + read + `
@@ -99,6 +106,27 @@ func TestTinyLogs(t *testing.T) {
 		{"not what the gap named", Config{}, two + read + `
 {"kind":"gap","sub":80,"after":"1:0","next":"1:3","reason":"trimmed"}
 {"kind":"message","sub":80,"at":"1:4","digest":"000000000000000b"}`, P2, "6 8 9"},
+		{"a gap that leads back", Config{}, two + read + `
+{"kind":"message","sub":80,"at":"1:1","digest":"000000000000000a"}
+{"kind":"gap","sub":80,"after":"1:0","next":"1:3","reason":"trimmed"}`, P2, "6 8 9"},
+		{"a gap of epochs that gives up what was delivered", Config{}, two + read + `
+{"kind":"message","sub":80,"at":"1:1","digest":"000000000000000a"}
+{"kind":"gap","sub":80,"after":"1:0","next":"1:1","reason":"epoch"}`, P1, "2 3 6 8 9"},
+		{"a gap that begins further on", Config{}, two + read + `
+{"kind":"gap","sub":80,"after":"1:1","next":"1:2","reason":"trimmed"}`, P2, "6 7 3 8"},
+		{"a message after the end", Config{}, two + read + `
+{"kind":"end","sub":80,"code":"moved"}
+{"kind":"message","sub":80,"at":"1:1","digest":"000000000000000a"}`, P2, "6 8 9"},
+		{"another epoch, without a gap", Config{}, two + read + `
+{"kind":"publish","op":3,"channel":"d:x","producer":"q","n":1,"digest":"000000000000000c"}
+{"kind":"message","sub":80,"at":"2:1","digest":"000000000000000c"}`, P1, "2 3 6 7 9"},
+		{"a channel that begins in a later epoch", Config{}, `
+{"kind":"subscribe","sub":1,"channel":"d:x","from":"live"}
+{"kind":"ok","sub":1,"at":"1:0","head":"1:0"}
+{"kind":"message","sub":1,"at":"3:1","digest":"000000000000000c"}`, "", ""},
+		{"before its answer", Config{}, two + `
+{"kind":"subscribe","sub":1,"channel":"d:x","from":"live"}
+{"kind":"message","sub":1,"at":"1:1","digest":"000000000000000a"}`, P2, "6 7"},
 		{"resumed further on", Config{}, two + read + `
 {"kind":"ok","sub":80,"at":"1:1","head":"1:2"}`, P2, "6 7 8"},
 		{"resumed", Config{}, two + read + `
