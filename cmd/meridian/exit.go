@@ -46,10 +46,10 @@ func exitCode(err error) int {
 	if _, ok := errors.AsType[unknownError](err); ok {
 		return exitUnknown
 	}
-	if errors.Is(err, errTired) {
+	if errors.Is(err, errTired) || isUnhealthy(err) {
 		return exitUnhealthy
 	}
-	if errors.Is(err, config.ErrExists) {
+	if errors.Is(err, config.ErrExists) || isConflict(err) {
 		return exitConflict
 	}
 	if e, ok := errors.AsType[*relay.Error](err); ok {

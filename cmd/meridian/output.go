@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"encoding/json"
 	"io"
+	"strings"
+	"text/tabwriter"
 
 	"github.com/spf13/pflag"
 )
@@ -60,3 +62,46 @@ func (l *lines) json(v any) error {
 }
 
 func (l *lines) flush() error { return l.w.Flush() }
+
+// A table writes rows: as text in columns under their names, as JSON a line for each row's value.
+type table struct {
+	format format
+	lines  *lines
+	tabs   *tabwriter.Writer
+	err    error
+}
+
+func newTable(w io.Writer, f format, columns ...string) *table {
+	t := &table{format: f, lines: newLines(w)}
+	if f == text {
+		t.tabs = tabwriter.NewWriter(t.lines.w, 0, 0, 3, ' ', 0)
+		t.cells(columns)
+	}
+	return t
+}
+
+// row adds a row.
+func (t *table) row(value any, cells ...string) {
+	switch {
+	case t.err != nil:
+	case t.format == jsonOut:
+		t.err = t.lines.json(value)
+	default:
+		t.cells(cells)
+	}
+}
+
+func (t *table) cells(cells []string) {
+	_, t.err = io.WriteString(t.tabs, strings.TrimRight(strings.Join(cells, "\t"), "\t")+"\n")
+}
+
+// flush writes what was added, and returns the first error.
+func (t *table) flush() error {
+	if t.err == nil && t.tabs != nil {
+		t.err = t.tabs.Flush()
+	}
+	if t.err == nil {
+		t.err = t.lines.flush()
+	}
+	return t.err
+}

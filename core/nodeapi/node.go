@@ -109,6 +109,11 @@ type Position struct {
 	Seq   relay.Seq   `json:"seq"`
 }
 
+func (p Position) String() string { return relay.Position(p).String() }
+
+// Before reports whether p comes before q.
+func (p Position) Before(q Position) bool { return relay.Position(p).Before(relay.Position(q)) }
+
 // A Replacement is how far a shard is in giving a node its replica back.
 type Replacement struct {
 	Shard string       `json:"shard"`

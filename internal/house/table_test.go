@@ -41,6 +41,8 @@ var rooms = []room{
 		"the store keeps what it is handed; what it means is the shard's affair"},
 	{"core/nodeapi", []string{"relay", "core/shard"},
 		"commands take its client without taking a node"},
+	{"core/nodeapi/nodeapitest", []string{"relay", "core/shard", "core/nodeapi"},
+		"a node that is told what to answer, for tests of those who ask"},
 	{"core/peer", []string{"relay", "core/shard", "internal/transport", "internal/pki"},
 		"the way between nodes knows neither channels nor disks"},
 	{"internal/planted", nil,
