@@ -72,14 +72,7 @@ func (l *loop) submit(j job, front bool) {
 		l.pending = append(l.pending, j)
 	}
 	l.mu.Unlock()
-	l.nudge()
-}
-
-func (l *loop) nudge() {
-	select {
-	case l.wake <- struct{}{}:
-	default:
-	}
+	nudge(l.wake)
 }
 
 // take moves what the next batch holds to jobs.
@@ -99,7 +92,7 @@ func (l *loop) take(jobs []job) []job {
 	clear(l.pending[rest:])
 	l.pending = l.pending[:rest]
 	if rest > 0 {
-		l.nudge()
+		nudge(l.wake)
 	}
 	return jobs
 }

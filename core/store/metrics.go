@@ -63,12 +63,19 @@ func (s *Store) Metrics() Metrics {
 	failed := s.err != nil
 	s.mu.RUnlock()
 	if !failed {
-		m.LogDisk = s.log.Metrics().DiskSpaceUsage()
 		state := s.state.Metrics()
-		m.StateDisk = state.DiskSpaceUsage()
+		m.LogDisk, m.StateDisk = diskOf(s.log.Metrics()), diskOf(state)
 		m.Garbage = state.BlobFiles.ValueSize - min(state.BlobFiles.ValueSize, state.BlobFiles.ReferencedValueSize)
 	}
 	return m
+}
+
+// diskOf returns a database's size in bytes, without what running compactions may come to.
+func diskOf(m *pebble.Metrics) uint64 {
+	tables, values := &m.Table.Local, &m.BlobFiles.Local
+	return m.WAL.PhysicalSize + m.WAL.ObsoletePhysicalSize +
+		tables.LiveSize + tables.ObsoleteSize + tables.ZombieSize +
+		values.LiveSize + values.ObsoleteSize + values.ZombieSize
 }
 
 // stalls counts when Pebble holds writes up.

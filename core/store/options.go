@@ -38,7 +38,7 @@ func (s *Store) common(events pebble.EventListener) *pebble.Options {
 		FlushDelayDeleteRange:     0,
 		TargetByteDeletionRate:    128 << 20,
 		NumPrevManifest:           0,
-		LBaseMaxBytes:             64 << 20,
+		LBaseMaxBytes:             int64(s.cfg.StateMemory),
 		L0CompactionFileThreshold: 500,
 	}
 	o.Experimental.FileCacheShards = 2
@@ -69,7 +69,7 @@ func (s *Store) stateOptions() *pebble.Options {
 			Enabled:     true,
 			MinimumSize: separateFrom,
 			// Messages of one flush die together, so their file is dropped as a whole.
-			MaxBlobReferenceDepth: 64,
+			MaxBlobReferenceDepth: 1 << 12,
 			RewriteMinimumAge:     s.cfg.RewriteAge,
 			TargetGarbageRatio:    0.25,
 		}

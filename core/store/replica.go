@@ -62,7 +62,7 @@ func (r *replica) cut(index uint64) {
 	for n := len(r.terms); n > 0 && r.terms[n-1].Index >= index; n-- {
 		r.terms = r.terms[:n-1]
 	}
-	r.bytes.cut(index, r.last.Index)
+	r.bytes.cut(index)
 	r.last = shard.Place{Index: index - 1, Term: term}
 }
 
@@ -84,54 +84,55 @@ func (r *replica) reset(p shard.Place) {
 	r.trunc, r.last, r.terms, r.bytes = p, p, nil, sizes{}
 }
 
-// sizes are those of a log's entries, in buckets of 256: enough to tell about how much a log
-// holds after a part of it was removed.
+// sizes are those of a log's entries, in buckets: enough to tell about how much a log holds after
+// a part of it was removed.
 type sizes struct {
-	first   uint64 // index / bucket of buckets[0]
-	buckets []uint64
+	buckets []bucket // by index
 	total   uint64
 }
 
-const bucket = 256
-
-func (s *sizes) add(index uint64, size int) {
-	b := index / bucket
-	if len(s.buckets) == 0 {
-		s.first = b
-	}
-	for s.first+uint64(len(s.buckets)) <= b {
-		s.buckets = append(s.buckets, 0)
-	}
-	s.buckets[b-s.first] += uint64(size)
-	s.total += uint64(size)
+type bucket struct {
+	first, last uint64
+	bytes       uint64
 }
 
-// cut removes what stands at index to last.
-func (s *sizes) cut(index, last uint64) {
-	for n := len(s.buckets); n > 0; n-- {
-		begin := (s.first + uint64(n-1)) * bucket
-		if begin+bucket <= index {
+// A bucket is full at so many bytes or entries.
+const (
+	bucketBytes   = 64 << 10
+	bucketEntries = 256
+)
+
+func (s *sizes) add(index uint64, size int) {
+	s.total += uint64(size)
+	if n := len(s.buckets); n > 0 {
+		if b := &s.buckets[n-1]; b.bytes < bucketBytes && index-b.first < bucketEntries {
+			b.last, b.bytes = index, b.bytes+uint64(size)
 			return
 		}
-		gone := s.buckets[n-1]
-		if begin < index {
-			gone = gone * (min(last+1, begin+bucket) - index) / (min(last+1, begin+bucket) - begin)
-		}
-		s.buckets[n-1] -= gone
-		s.total -= gone
-		if begin < index {
+	}
+	s.buckets = append(s.buckets, bucket{first: index, last: index, bytes: uint64(size)})
+}
+
+// cut removes what stands at index and after.
+func (s *sizes) cut(index uint64) {
+	for n := len(s.buckets); n > 0 && s.buckets[n-1].last >= index; n-- {
+		b := &s.buckets[n-1]
+		if b.first < index {
+			kept := b.bytes * (index - b.first) / (b.last - b.first + 1)
+			s.total -= b.bytes - kept
+			b.last, b.bytes = index-1, kept
 			return
 		}
+		s.total -= b.bytes
 		s.buckets = s.buckets[:n-1]
 	}
 }
 
 // truncate removes what stands up to index.
 func (s *sizes) truncate(index uint64) {
-	for len(s.buckets) > 0 && (s.first+1)*bucket <= index+1 {
-		s.total -= s.buckets[0]
+	for len(s.buckets) > 0 && s.buckets[0].last <= index {
+		s.total -= s.buckets[0].bytes
 		s.buckets = s.buckets[1:]
-		s.first++
 	}
 }
 

@@ -25,10 +25,11 @@ type publisher struct {
 	random   *rand.ChaCha8 // payloads cannot be compressed
 	index, n uint64
 	bytes    uint64
+	trunc    uint64
 }
 
 func newPublisher(t testing.TB, s *Store, keep uint64) *publisher {
-	p := &publisher{TB: t, s: s, r: shard.Replica{Shard: 1, Number: 1}, channels: 64, keep: keep, index: 1}
+	p := &publisher{TB: t, s: s, r: shard.Replica{Shard: 1, Number: 1}, channels: 64, keep: keep, index: 1, trunc: 1}
 	p.random = rand.NewChaCha8([32]byte{1})
 	mustWrite(t, s, &shard.Write{Replica: p.r, Create: true, Genesis: genesis(1), Sync: true})
 	return p
@@ -80,14 +81,18 @@ func (p *publisher) apply() {
 	}
 }
 
-// truncate truncates the log to what is durable, as a Host does.
-func (p *publisher) truncate() {
+// durable returns the last entry that a crash would leave in the state.
+func (p *publisher) durable() uint64 {
 	r := p.s.Read(p.r, true)
-	at, ok := shard.ReadApplied(r)
-	r.Close()
-	if ok && at.Index > 1 {
-		p.s.Submit(&shard.Write{Replica: p.r, Trunc: at}, func() {})
-	}
+	defer r.Close()
+	at, _ := shard.ReadApplied(r)
+	return at.Index
+}
+
+// truncate truncates the log to what is durable, as a Host does.
+func (p *publisher) truncate(index uint64) {
+	p.trunc = index
+	p.s.Submit(&shard.Write{Replica: p.r, Trunc: shard.Place{Index: index, Term: 1}}, func() {})
 }
 
 // Retention at a fiftieth of the size: memories, files and what is kept are all smaller by as
@@ -117,13 +122,15 @@ func TestRetention(t *testing.T) {
 		p.entry(func() { close(done) })
 		<-done
 		p.apply()
-		select {
-		case <-flushed:
-			p.truncate()
-			if m := s.Metrics(); p.n > 2*keep*3/4 {
-				worst = max(worst, float64(m.StateDisk+m.LogDisk)/float64(min(p.n, keep)*payload))
+		// A node publishes little while a flush runs.
+		for (p.index-p.durable())*perEntry*payload > cfg.StateMemory {
+			<-flushed
+		}
+		if at := p.durable(); at > p.trunc {
+			p.truncate(at)
+			if m := s.Metrics(); p.n > keep {
+				worst = max(worst, float64(m.StateDisk+m.LogDisk)/float64(keep*payload))
 			}
-		default:
 		}
 	}
 	m := s.Metrics()

@@ -133,7 +133,7 @@ func Open(cfg Config) (*Store, error) {
 	s := &Store{cfg: cfg, failed: make(chan struct{})}
 	s.fs = &countedFS{FS: vfs.OnDiskFull(cfg.FS, s.diskFull)}
 	s.loop.init()
-	s.flushes.ended = make(chan struct{}, 1)
+	s.flushes.ended, s.flushes.emptied = make(chan struct{}, 1), make(chan struct{}, 1)
 	if err := s.open(); err != nil {
 		s.release()
 		return nil, err

@@ -13,14 +13,33 @@ import (
 // flushes is what decides when states are flushed before their memory is full. What rests is
 // flushed once more, and then causes no sync.
 type flushes struct {
-	logged atomic.Uint64 // bytes of entries
-	first  atomic.Int64  // when the first change was made that no flush began after; 0: none
-	count  atomic.Uint64
-	freed  atomic.Uint64 // bytes of entries that were truncated since the log was flushed
-	ended  chan struct{} // a flush of states ended
+	logged  atomic.Uint64 // bytes of entries
+	first   atomic.Int64  // when the first change was made that no flush began after; 0: none
+	count   atomic.Uint64
+	freed   atomic.Uint64 // bytes of entries that were truncated since the log was flushed
+	ended   chan struct{} // a flush of states ended
+	emptied chan struct{} // freed is enough
 
 	// Owned by keepFlushed.
 	flushed uint64 // logged, at the last flush
+}
+
+// freedShare is the share of the log's memory that has to be of no use before the log is flushed.
+const freedShare = 4
+
+// truncated counts what was removed from logs, whose memory is most bytes.
+func (f *flushes) truncated(n, most uint64) {
+	if f.freed.Add(n) >= most/freedShare {
+		nudge(f.emptied)
+	}
+}
+
+// nudge wakes who waits on c, now or next.
+func nudge(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
 }
 
 func (f *flushes) changed() {
@@ -54,6 +73,7 @@ func (s *Store) keepFlushed(ctx context.Context) {
 			s.cfg.Flushed()
 			continue
 		case <-t.C:
+		case <-s.flushes.emptied:
 		}
 		if err := s.flushDue(); err != nil {
 			s.fail("flush", err)
@@ -71,7 +91,7 @@ func (s *Store) flushDue() error {
 			return err
 		}
 	}
-	if s.flushes.freed.Load() >= s.cfg.LogMemory/4 {
+	if s.flushes.freed.Load() >= s.cfg.LogMemory/freedShare {
 		s.flushes.freed.Store(0)
 		if _, err := s.log.AsyncFlush(); err != nil {
 			return err
@@ -115,10 +135,7 @@ func (s *Store) stateEvents() pebble.EventListener {
 				return
 			}
 			s.flushes.count.Add(1)
-			select {
-			case s.flushes.ended <- struct{}{}:
-			default:
-			}
+			nudge(s.flushes.ended)
 		},
 	}
 }

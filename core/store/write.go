@@ -278,7 +278,7 @@ func (s *Store) noteOne(w *shard.Write) {
 		r.genesis = false
 		was := r.bytes.total
 		r.truncate(w.Trunc)
-		s.flushes.freed.Add(was - r.bytes.total)
+		s.flushes.truncated(was-r.bytes.total, s.cfg.LogMemory)
 	}
 	if w.Remove {
 		s.noteRemoved(id)
