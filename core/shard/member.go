@@ -317,7 +317,7 @@ func (h *Host) Transfer(s ID, to Number, done func(error)) {
 
 // expireTransfer gives a transfer up: raft does so after an election's time.
 func (r *replica) expireTransfer() {
-	if t := r.moving; t != nil && r.leads && r.h.ticks-t.tick > electionTicks+1 {
+	if t := r.moving; t != nil && r.h.ticks-t.tick > electionTicks+1 {
 		r.moved(relay.End{Code: relay.Unavailable, RetryAfter: time.Second,
 			Detail: fmt.Sprintf("%v: member %d did not take the lead in time", r.id.Shard, t.to)}.Err())
 	}

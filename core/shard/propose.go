@@ -222,7 +222,6 @@ func (r *replica) unknown(why string) {
 		}
 	}
 	r.endChange(end.Err())
-	r.moved(end.Err())
 	for r.waiting.len() > 0 {
 		r.refuse(r.refusal())
 	}

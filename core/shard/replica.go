@@ -185,6 +185,8 @@ func (r *replica) soft(leads bool, leader Number, term uint64) {
 	}
 	if t := r.moving; t != nil && leader == t.to {
 		r.moved(nil)
+	} else if t != nil && leader != 0 && !leads {
+		r.moved(r.refusal().Err()) // to someone else
 	}
 }
 
@@ -234,6 +236,7 @@ func (r *replica) stop() {
 // end refuses whoever waits.
 func (r *replica) end(end relay.End) {
 	r.unknown("the replica was removed")
+	r.moved(end.Err())
 	for _, b := range r.asking {
 		b.done(end)
 	}
