@@ -390,3 +390,10 @@ func sum(r channel.Reader) uint64 {
 	}
 	return s.Sum()
 }
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
