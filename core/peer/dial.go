@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"sync"
 	"time"
 
 	"github.com/meridian-relay/meridian/core/shard"
@@ -24,6 +25,9 @@ func (n *node) run(ctx context.Context) {
 		err := n.connect(ctx)
 		if ctx.Err() != nil {
 			break
+		}
+		if errors.Is(err, errHeard) {
+			continue
 		}
 		if time.Since(begin) > n.p.cfg.LostAfter && !errors.Is(err, errNotConnected) {
 			backoff = 0 // it worked for a while: at once
@@ -129,9 +133,39 @@ func (p *Peers) dial(ctx context.Context, name shard.Node, why purpose) (_ *line
 	return l, nil
 }
 
+// errHeard ends an attempt that began before the node was there: its packets were lost, and it
+// would wait ever longer to repeat them.
+var errHeard = errors.New("the node was heard of; dialling anew")
+
+// dial connects to the node.
+func (n *node) dial(ctx context.Context) (*line, error) {
+	select {
+	case <-n.dialNow: // this is that dial
+	default:
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	done := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		select {
+		case <-n.dialNow:
+			cancel(errHeard)
+		case <-done:
+		}
+	})
+	l, err := n.p.dial(ctx, n.name, forRaft)
+	close(done)
+	wg.Wait()
+	if err != nil && context.Cause(ctx) == errHeard {
+		return nil, errHeard
+	}
+	return l, err
+}
+
 // connect connects, and sends what there is until the connection ends.
 func (n *node) connect(ctx context.Context) error {
-	l, err := n.p.dial(ctx, n.name, forRaft)
+	l, err := n.dial(ctx)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errNotConnected, err)
 	}

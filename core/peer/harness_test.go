@@ -6,6 +6,7 @@ import (
 	"net"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.etcd.io/raft/v3/raftpb"
@@ -13,51 +14,67 @@ import (
 	"github.com/meridian-relay/meridian/core/shard"
 	"github.com/meridian-relay/meridian/internal/pki"
 	"github.com/meridian-relay/meridian/internal/transport"
+	"github.com/meridian-relay/meridian/internal/wan"
 	"github.com/meridian-relay/meridian/relay"
 )
 
 // patience is the longest that one step of a test takes.
 const patience = 20 * time.Second
 
-// authorities are made once for each fleet.
-var authorities sync.Map
-
-func authorityOf(t testing.TB, fleet string) *pki.Authority {
-	t.Helper()
-	if a, ok := authorities.Load(fleet); ok {
-		return a.(*pki.Authority)
-	}
-	a, err := pki.NewAuthority(fleet, time.Now())
-	if err != nil {
-		t.Fatal(err)
-	}
-	kept, _ := authorities.LoadOrStore(fleet, a)
-	return kept.(*pki.Authority)
-}
-
-func certificate(t testing.TB, a *pki.Authority, role pki.Role, name string) tls.Certificate {
-	t.Helper()
-	leaf, err := a.Issue(role, name, nil, 1, time.Now())
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, err := tls.X509KeyPair(leaf.Cert, leaf.Key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
-}
-
-// A stage is nodes on loopback.
+// A stage is nodes, on loopback, or at places of a simulated network.
 type stage struct {
-	t testing.TB
+	t         testing.TB
+	authority *pki.Authority // one for all fleets: the names tell them apart
+	network   *wan.Network   // nil: loopback
 
 	mu        sync.Mutex
 	addresses map[shard.Node]string
+	players   []*player
 }
 
 func newStage(t testing.TB) *stage {
-	return &stage{t: t, addresses: make(map[shard.Node]string)}
+	t.Helper()
+	a, err := pki.NewAuthority("test", time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &stage{t: t, authority: a, addresses: make(map[shard.Node]string)}
+}
+
+// simulate runs a test in virtual time, with nodes on a simulated network.
+func simulate(t *testing.T, f func(t *testing.T, s *stage)) {
+	t.Helper()
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t)
+		s.network = wan.New(wan.NetworkConfig{Seed: 1})
+		defer s.network.Close()
+		f(t, s)
+		for _, p := range s.players {
+			p.stopped()
+		}
+	})
+}
+
+// sockets returns two for a node: to serve, and to dial.
+func (s *stage) sockets(name shard.Node) (serve, dial net.PacketConn) {
+	s.t.Helper()
+	if s.network == nil {
+		socket, err := net.ListenPacket("udp", "127.0.0.1:0")
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		return socket, nil
+	}
+	serve, err := s.network.Place(string(name)).ListenPacket(443, "")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	dial, err = s.network.Place(string(name)).ListenPacket(0, "")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return serve, dial
 }
 
 func (s *stage) address(n shard.Node) string {
@@ -73,6 +90,22 @@ func (s *stage) lead(n shard.Node, address string) {
 	s.addresses[n] = address
 }
 
+// tls is what a process of the fleet trusts and shows.
+func (s *stage) tls(fleet string, role pki.Role, name string) *tls.Config {
+	s.t.Helper()
+	a := *s.authority
+	a.Fleet = fleet
+	leaf, err := a.Issue(role, name, nil, 1, time.Now())
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	c, err := tls.X509KeyPair(leaf.Cert, leaf.Key)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return &tls.Config{Certificates: []tls.Certificate{c}, RootCAs: a.Pool(), ClientCAs: a.Pool()}
+}
+
 // An event is what a node's callbacks were told.
 type event struct {
 	node  shard.Node
@@ -84,7 +117,6 @@ type player struct {
 	t       testing.TB
 	peers   *Peers
 	name    shard.Node
-	listen  string
 	got     chan shard.Message
 	events  chan event
 	ended   chan error // of FetchEnded
@@ -118,17 +150,7 @@ func (s *stage) play(name shard.Node, o setup) *player {
 	if o.role == "" {
 		o.role = pki.Node
 	}
-	if o.listen == "" {
-		o.listen = "127.0.0.1:0"
-	}
-	a := authorityOf(s.t, "test") // one for all fleets: the names tell them apart
-	if o.fleet != "test" {
-		a = &pki.Authority{}
-		*a = *authorityOf(s.t, "test")
-		a.Fleet = o.fleet
-	}
-	cert := certificate(s.t, a, o.role, o.subject)
-	conf := &tls.Config{Certificates: []tls.Certificate{cert}, RootCAs: a.Pool(), ClientCAs: a.Pool()}
+	conf := s.tls(o.fleet, o.role, o.subject)
 	p := &player{
 		t: s.t, name: name, got: make(chan shard.Message, 1<<16), events: make(chan event, 1024),
 		ended: make(chan error, 64),
@@ -144,6 +166,8 @@ func (s *stage) play(name shard.Node, o setup) *player {
 		Lost:       func(n shard.Node) { p.events <- event{n, false} },
 		FetchEnded: func(_ shard.Replica, _ shard.Number, err error) { p.ended <- err },
 	}
+	socket, dial := s.sockets(name)
+	c.PacketConn = dial
 	if o.edit != nil {
 		o.edit(&c)
 	}
@@ -151,15 +175,9 @@ func (s *stage) play(name shard.Node, o setup) *player {
 	if p.peers, err = New(c); err != nil {
 		s.t.Fatal(err)
 	}
-	socket, err := net.ListenPacket("udp", o.listen)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	p.listen = socket.LocalAddr().String()
 	s.mu.Lock()
-	if s.addresses[name] == "" {
-		s.addresses[name] = p.listen
-	}
+	s.addresses[name] = socket.LocalAddr().String()
+	s.players = append(s.players, p)
 	s.mu.Unlock()
 	server, err := transport.NewPeerServer(transport.PeerConfig{
 		TLS: conf, PacketConn: socket, Window: Window, Log: c.Log,

@@ -164,7 +164,7 @@ func (s *PeerServer) refused(addr net.Addr, why error) {
 	s.config.Log.Warn("handshake with a peer failed", "addr", addr, "error", why, "more", s.unlogged.Swap(0))
 }
 
-const refusalEvery = time.Second
+const refusalEvery = 10 * time.Second
 
 func (s *PeerServer) serve(ctx context.Context, conn *quic.Conn) {
 	peer := relay.Peer{Carrier: relay.QUIC, Addr: addrPort(conn.RemoteAddr())}
