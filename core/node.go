@@ -275,6 +275,33 @@ func (n *Node) parts() []part {
 // drain takes the node out of service.
 func (n *Node) drain() {}
 
+// Store returns the id of the node's disk.
+func (n *Node) Store() shard.StoreID { return n.store.Identity().Store }
+
+// Reload puts other policies in force, and adds namespaces; their classes and homes stay as they
+// are. After an error nothing has changed.
+func (n *Node) Reload(namespaces map[relay.Namespace]Namespace) error {
+	c := n.cfg
+	c.Namespaces = namespaces
+	c, err := c.filled()
+	if err != nil {
+		return err
+	}
+	plan, err := newPlan(c.Nodes, n.local.plan.Load().groups, c.Namespaces)
+	if err != nil {
+		return err
+	}
+	n.local.plan.Store(plan)
+	n.inbox.ask(func(*shard.Host) {
+		n.local.each(func(r *replica) {
+			if r.leads() {
+				n.runner.tend(r)
+			}
+		})
+	}, nil)
+	return nil
+}
+
 // Upstream returns what an edge is shown: every channel that can be reached from here.
 func (n *Node) Upstream() relay.Upstream { return n.reached }
 

@@ -16,6 +16,15 @@ func (r *runner) tend(p *replica) {
 	if s == nil {
 		return
 	}
+	if memory := p.memory.Load(); memory != nil {
+		policies := make(map[relay.Namespace]channel.Policy)
+		for _, name := range plan.names(s.group) {
+			policies[name] = plan.namespaces[name].Policy
+		}
+		if err := memory.Define(policies); err != nil {
+			r.log.Error("policies not changed", "shard", p.id.Shard.String(), "err", err)
+		}
+	}
 	commands, err := r.owed(p, plan, s)
 	if err != nil {
 		r.fail(fmt.Errorf("tend %v: %w", p.id, err))

@@ -2,25 +2,34 @@ package main
 
 import (
 	"github.com/spf13/cobra"
+
+	"github.com/meridian-relay/meridian/internal/config"
 )
 
 func newConfigCheck(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "check", Short: "Say what is wrong with a configuration; exit code 0 if nothing is",
-		Long: `Say what is wrong with the configuration of serve edge: keys that are not known, values that
+		Long: `Say what is wrong with the configuration of serve edge, or with --for core of serve core: keys that are not known, values that
 cannot be used, files that cannot be read. Nothing is started.`,
 		Args: cobra.NoArgs,
 	}
 	s := newSettings(cmd)
+	kind := kindFlag(cmd)
 	cmd.RunE = func(*cobra.Command, []string) error {
-		c, set, err := s.loadEdge(a)
+		c, set, err := s.loadKind(a, *kind)
 		if err != nil {
 			return err
 		}
-		if err := check(&c, set); err != nil {
+		if err := check(c, set); err != nil {
 			return err
 		}
-		if _, err := newMaterial(&c, newLog(a.err, c.Log)); err != nil {
+		switch c := c.(type) {
+		case *config.Edge:
+			_, err = newMaterial(c, newLog(a.err, c.Log))
+		case *config.Core:
+			err = new(pair).load(c.TLS.Cert, c.TLS.Key)
+		}
+		if err != nil {
 			return err
 		}
 		l := newLines(a.out)

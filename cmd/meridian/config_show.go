@@ -13,9 +13,10 @@ func newConfigShow(a *app) *cobra.Command {
 		Args: cobra.NoArgs,
 	}
 	s := newSettings(cmd)
+	kind := kindFlag(cmd)
 	output := outputFlag(cmd.Flags())
 	cmd.RunE = func(*cobra.Command, []string) error {
-		_, set, err := s.loadEdge(a)
+		_, set, err := s.loadKind(a, *kind)
 		if err != nil {
 			return err
 		}

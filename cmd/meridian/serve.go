@@ -5,5 +5,5 @@ import (
 )
 
 func newServe(a *app) *cobra.Command {
-	return group(a, "serve", "Run a server", newServeEdge(a))
+	return group(a, "serve", "Run a server", newServeEdge(a), newServeCore(a))
 }

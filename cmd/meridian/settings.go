@@ -43,6 +43,12 @@ func (s *settings) flag(key, name, help string) {
 	s.cmd.Flags().String(name, "", help)
 }
 
+// bool adds a flag for a setting that is on or off.
+func (s *settings) bool(key, help string) {
+	s.keys[key] = key
+	s.cmd.Flags().Bool(key, false, help)
+}
+
 // sources returns where settings come from.
 func (s *settings) sources(a *app) (config.Sources, error) {
 	src := config.Sources{File: s.file, Environ: a.environ, Flags: make(map[string]string)}

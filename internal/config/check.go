@@ -91,6 +91,9 @@ func (d *Dev) Check() error {
 	c.log(d.Log)
 	c.limits(d.Limits)
 	c.namespaces(d.Namespaces)
+	if d.Nodes < 1 || d.Nodes > 9 {
+		c.fail("nodes", "%d is not 1 to 9", d.Nodes)
+	}
 	return errors.Join(c.faults...)
 }
 
@@ -104,6 +107,7 @@ func (c *checks) upstream(e *Edge) {
 			c.fail("namespaces", "there are none, so every publish would be refused; name at least one")
 		}
 		c.namespaces(e.Namespaces)
+		c.memory(e.Namespaces)
 	case "nodes":
 		if len(e.Upstream.Nodes) == 0 {
 			c.fail("upstream.nodes", "is empty; name at least one HOST:PORT")
@@ -133,6 +137,7 @@ func (c *checks) namespaces(all map[string]Namespace) {
 			c.fail(key+".messages", "%d is less than none", ns.Messages)
 		}
 		c.payload(key+".payload", ns.Payload)
+		c.class(key, ns)
 	}
 }
 

@@ -108,6 +108,11 @@ type Namespace struct {
 	Keyed       bool          `key:"keyed"`        // keep the newest of each key beyond age and messages
 	Payload     Bytes         `key:"payload"`      // of one message; 0: 64KiB
 	ForgetAfter time.Duration `key:"forget_after"` // a channel without messages and producers; 0: 1h
+	// Where it is kept, by nodes: region (also where empty), global or ephemeral; in which region;
+	// and in which others a copy without a vote is.
+	Class    string   `key:"class"`
+	Home     string   `key:"home"`
+	Learners []string `key:"learners"`
 }
 
 // Age is a time, or forever, which is negative.
@@ -146,6 +151,8 @@ func DefaultLimits() Limits {
 
 // Dev is the configuration of `meridian dev`.
 type Dev struct {
+	Data       string               `key:"data"`  // folder of logs and states; empty: a temporary one
+	Nodes      int                  `key:"nodes"` // nodes in this process
 	Listen     string               `key:"listen"`
 	HTTP       string               `key:"http"`
 	Ops        string               `key:"ops"`
@@ -163,7 +170,7 @@ var unlimited = Scope{Sessions: -1, Subscriptions: -1, SubscribesPerSecond: -1, 
 // DefaultDev returns the defaults.
 func DefaultDev() Dev {
 	return Dev{
-		Listen: "127.0.0.1:4433", HTTP: "127.0.0.1:8080", Ops: "127.0.0.1:9090", Grace: 2 * time.Second,
+		Nodes: 1, Listen: "127.0.0.1:4433", HTTP: "127.0.0.1:8080", Ops: "127.0.0.1:9090", Grace: 2 * time.Second,
 		Log:        Log{Level: "info", Format: "text"},
 		Limits:     Limits{Payload: 64 << 10, Unanswered: 1 << 20, Sessions: -1, Session: unlimited, Subject: unlimited, Address: unlimited},
 		Hub:        Hub{Ring: 1 << 20, Budget: 256 << 20, Linger: 10 * time.Second},

@@ -118,7 +118,7 @@ func environment(environ []string, into reflect.Value) (values map[string]any, n
 		keys[envName(f.key)] = f.key
 	}
 	elsewhere := make(map[string]bool)
-	for _, other := range []any{&Edge{}, &Dev{}} {
+	for _, other := range []any{&Edge{}, &Dev{}, &Core{}} {
 		for _, f := range fields("", reflect.ValueOf(other).Elem()) {
 			elsewhere[envName(f.key)] = true
 		}

@@ -3,6 +3,7 @@ package config
 import (
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -56,7 +57,7 @@ func TestLaterSourcesWin(t *testing.T) {
 	if e.Limits.Payload != 128<<10 || e.Limits.Session.BytesPerSecond != 1_000_000 || e.Limits.Session.Subscriptions != 1000 {
 		t.Errorf("limits: %+v", e.Limits)
 	}
-	if got, want := e.Namespaces["chat"], (Namespace{Age: Age(24 * time.Hour), Messages: 1000, Bytes: 2 << 30}); got != want {
+	if got, want := e.Namespaces["chat"], (Namespace{Age: Age(24 * time.Hour), Messages: 1000, Bytes: 2 << 30}); !reflect.DeepEqual(got, want) {
 		t.Errorf("chat: %+v, want %+v", got, want)
 	}
 	if len(e.Tokens.Issuers) != 1 || e.Tokens.Issuers[0].Issuer != "https://auth.example.com" {

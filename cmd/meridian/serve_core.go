@@ -1,0 +1,215 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/meridian-relay/meridian/core"
+	"github.com/meridian-relay/meridian/core/shard"
+	"github.com/meridian-relay/meridian/internal/config"
+	"github.com/meridian-relay/meridian/relay"
+)
+
+func newServeCore(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "core",
+		Short: "Run a node: replicas of shards, on its own disk",
+		Long: `Run a node. Its settings come from --config, the environment (MERIDIAN_…) and flags; of one that
+is given twice the later counts. ` + "`meridian config show --for core`" + ` prints all of them.
+
+A new fleet begins once, with --bootstrap on every node; it does when all of them have met. A node
+that lost its disk starts with --join, and is taken in by ` + "`meridian shard replace`" + `.
+
+It prints one line "ready {json}" on standard output. SIGTERM hands its leaderships over and ends it,
+SIGHUP loads certificates and namespaces anew. Exit codes: 20 the folder is in use, 21 it is not
+this node's, 22 it is damaged, 23 the disk failed, 24 it is empty.`,
+		Args: cobra.NoArgs,
+	}
+	s := newSettings(cmd)
+	s.flag("name", "", "which of nodes this is")
+	s.flag("data", "", "folder of logs and states")
+	s.flag("listen", "", "UDP for nodes and edges")
+	s.flag("ops", "", "health, metrics, shards and channels; empty: none")
+	s.flag("grace", "", "how long a drain takes at most")
+	s.flag("log.level", "log-level", "debug, info, warn or error")
+	s.flag("log.format", "log-format", "text or json")
+	s.bool("bootstrap", "begin a new fleet on an empty folder")
+	s.bool("join", "wait on an empty folder to be taken in by a fleet")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		c, set, err := s.loadCore(a)
+		if err != nil {
+			return err
+		}
+		if err := check(&c, set); err != nil {
+			return err
+		}
+		return a.serveCore(cmd.Context(), c, set, s)
+	}
+	return cmd
+}
+
+// loadCore loads the configuration of serve core.
+func (s *settings) loadCore(a *app) (config.Core, *config.Settings, error) {
+	c := config.DefaultCore()
+	src, err := s.sources(a)
+	if err != nil {
+		return c, nil, err
+	}
+	set, err := config.Load(&c, src)
+	if err != nil {
+		return c, nil, blame(err)
+	}
+	return c, set, nil
+}
+
+// serveCore runs a node until ctx ends.
+func (a *app) serveCore(ctx context.Context, c config.Core, set *config.Settings, s *settings) error {
+	log := newLog(a.err, c.Log)
+	var own pair
+	if err := own.load(c.TLS.Cert, c.TLS.Key); err != nil {
+		return err
+	}
+	cfg, err := nodeConfig(&c, &own, log)
+	if err != nil {
+		return err
+	}
+	if cfg.PacketConn, err = net.ListenPacket("udp", c.Listen); err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	if c.Ops != "" {
+		if cfg.Ops, err = net.Listen("tcp", c.Ops); err != nil {
+			cfg.PacketConn.Close()
+			return fmt.Errorf("ops: %w", err)
+		}
+	}
+	node, err := core.NewNode(cfg)
+	if err != nil {
+		cfg.PacketConn.Close()
+		if cfg.Ops != nil {
+			cfg.Ops.Close()
+		}
+		return err
+	}
+	ready := map[string]string{"name": c.Name, "fleet": c.Fleet, "listen": cfg.PacketConn.LocalAddr().String(), "store": node.Store().String()}
+	if cfg.Ops != nil {
+		ready["ops"] = cfg.Ops.Addr().String()
+	}
+	line, err := json.Marshal(ready)
+	if err == nil {
+		_, err = fmt.Fprintf(a.out, "ready %s\n", line)
+	}
+	if err != nil {
+		return errors.Join(err, node.Close())
+	}
+
+	hangUps := make(chan os.Signal, 1)
+	signal.Notify(hangUps, syscall.SIGHUP)
+	defer signal.Stop(hangUps)
+	reloading, stop := context.WithCancel(ctx)
+	defer stop()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			select {
+			case <-hangUps:
+				if next := a.reloadCore(s, set, &own, node, log); next != nil {
+					set = next
+				}
+			case <-reloading.Done():
+				return
+			}
+		}
+	}()
+	err = node.Run(ctx)
+	stop()
+	<-done
+	return err
+}
+
+// reloadCore puts what changed to use: all of it, or, on an error, nothing.
+func (a *app) reloadCore(s *settings, old *config.Settings, own *pair, node *core.Node, log *slog.Logger) *config.Settings {
+	c, set, err := s.loadCore(a)
+	if err == nil {
+		err = c.Check()
+	}
+	var list map[relay.Namespace]core.Namespace
+	if err == nil {
+		list, err = namespaces(c.Namespaces)
+	}
+	if err == nil {
+		err = own.load(c.TLS.Cert, c.TLS.Key)
+	}
+	if err == nil {
+		err = node.Reload(list)
+	}
+	if err != nil {
+		log.Error("not reloaded; all stays as it was", "error", err)
+		return nil
+	}
+	if changed := set.Differ(old, "namespaces", "tls"); len(changed) > 0 {
+		log.Warn("these settings changed, and need a restart", "settings", strings.Join(changed, ", "))
+	}
+	return set
+}
+
+// nodeConfig makes a node's configuration of settings.
+func nodeConfig(c *config.Core, own *pair, log *slog.Logger) (core.NodeConfig, error) {
+	cfg := core.NodeConfig{
+		Name: shard.Node(c.Name), Fleet: c.Fleet, Dir: c.Data, Shards: c.Shards,
+		Bootstrap: c.Bootstrap, Join: c.Join,
+		Cache: int64(c.Cache), Budget: uint64(c.Budget), Hub: hubConfig(c.Hub), Grace: c.Grace, Log: log,
+	}
+	for _, n := range c.Nodes {
+		cfg.Nodes = append(cfg.Nodes, core.Member{
+			Name: shard.Node(n.Name), Address: n.Address, Region: relay.Region(n.Region), Zone: n.Zone,
+		})
+	}
+	var err error
+	if cfg.Namespaces, err = namespaces(c.Namespaces); err != nil {
+		return cfg, err
+	}
+	authority, err := pool(c.TLS.CA)
+	if err != nil {
+		return cfg, err
+	}
+	cfg.TLS = &tls.Config{
+		RootCAs: authority, ClientCAs: authority, ClientAuth: tls.RequireAndVerifyClientCert, MinVersion: tls.VersionTLS13,
+		GetCertificate:       func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return own.now.Load(), nil },
+		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return own.now.Load(), nil },
+	}
+	return cfg, nil
+}
+
+// namespaces returns them as a node wants them.
+func namespaces(all map[string]config.Namespace) (map[relay.Namespace]core.Namespace, error) {
+	plain, err := policies(all)
+	if err != nil {
+		return nil, err
+	}
+	list := make(map[relay.Namespace]core.Namespace, len(all))
+	for name, ns := range all {
+		n := core.Namespace{Policy: plain[relay.Namespace(name)], Home: relay.Region(ns.Home)}
+		if ns.Class != "" {
+			if n.Class, err = shard.ParseClass(ns.Class); err != nil {
+				return nil, fmt.Errorf("namespaces.%s: %w", name, err)
+			}
+		}
+		for _, region := range ns.Learners {
+			n.Learners = append(n.Learners, relay.Region(region))
+		}
+		list[relay.Namespace(name)] = n
+	}
+	return list, nil
+}
