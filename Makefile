@@ -76,10 +76,15 @@ prerequisites:
 campaign: ## NAME= SEED= FOR=: run TestCampaignNAME for long; without NAME list them
 	@scripts/campaign '$(NAME)' '$(SEED)' '$(FOR)'
 
+.PHONY: bench-peers
+bench-peers: build ## publish to NATS JetStream and to Meridian in turn; ARGS are its flags
+	go -C bench/peers build -o ../../bin/bench-peers .
+	bin/bench-peers --meridian bin/meridian $(ARGS)
+
 .PHONY: clean
 clean:
 	rm -rf bin
 
 .PHONY: help
 help:
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
