@@ -30,7 +30,10 @@ type pubOptions struct {
 	rate   float64
 	acks   string        // a file
 	giveUp time.Duration // without an acknowledgement; 0: never
+	log    *string
 	output *format
+
+	record *record
 }
 
 func newPub(a *app) *cobra.Command {
@@ -60,6 +63,7 @@ its line is "unknown", those behind it go on, and the exit code is 5.`,
 	f.Float64Var(&o.rate, "rate", 0, "messages per second; 0: as fast as they are taken")
 	f.StringVar(&o.acks, "acks", "", "append each acknowledged message to this file too: its position, a tab, the payload")
 	f.DurationVar(&o.giveUp, "give-up", 10*time.Minute, "end when nothing was acknowledged for so long; 0: never")
+	o.log = recordFlag(f)
 	o.output = outputFlag(f)
 	a.targetFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -131,6 +135,10 @@ func (a *app) publish(ctx context.Context, channel relay.Channel, source source,
 			return err
 		}
 	}
+	var err error
+	if o.record, err = newRecord(*o.log, "pub"); err != nil {
+		return err
+	}
 	conn, err := a.dial(ctx, "pub")
 	if err != nil {
 		return err
@@ -151,6 +159,9 @@ func (a *app) publish(ctx context.Context, channel relay.Channel, source source,
 		err = ackErr
 	} else if reading.Err() != nil && ctx.Err() == nil {
 		err = context.Cause(reading)
+	}
+	if logErr := o.record.close(); err == nil {
+		err = logErr
 	}
 	return a.concluded(ctx.Err() != nil, n, err, o)
 }
@@ -183,7 +194,7 @@ func (a *app) concluded(interrupted bool, n counts, err error, o *pubOptions) er
 // send publishes payloads in order until there are no more.
 func send(ctx context.Context, conn *client.Client, channel relay.Channel, payloads <-chan payload, acks *acks, o *pubOptions) error {
 	pace := newPace(o.rate)
-	for {
+	for n := uint64(1); ; n++ {
 		var p payload
 		select {
 		case p = <-payloads:
@@ -200,7 +211,9 @@ func send(ctx context.Context, conn *client.Client, channel relay.Channel, paylo
 			return err
 		}
 		ack := acks.expect(p.bytes)
+		op := o.record.publish(channel, n, p.bytes)
 		answer := func(at relay.Position, err error) {
+			o.record.answer(op, at, err)
 			if errors.Is(err, relay.End{Code: relay.Conflict}.Err()) && o.id != "" {
 				err = fmt.Errorf("--id %q is another message's already: %w", o.id, err)
 			}
@@ -213,6 +226,7 @@ func send(ctx context.Context, conn *client.Client, channel relay.Channel, paylo
 		if err := conn.PublishAsync(ctx, channel, message, answer); err != nil {
 			if ctx.Err() != nil { // it was not taken, and that is no fault of it
 				acks.forget(ack)
+				o.record.answer(op, relay.Position{}, err)
 				return context.Cause(ctx)
 			}
 			answer(relay.Position{}, err)

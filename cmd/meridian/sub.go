@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,8 +19,10 @@ import (
 type subOptions struct {
 	from     string
 	count    uint64
+	head     bool // end there
 	mode     string
 	datagram bool
+	log      *string
 	output   *format
 }
 
@@ -28,21 +31,25 @@ func newSub(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "sub CHANNEL…",
 		Short: "Subscribe to channels and print their messages",
-		Long: `Subscribe to channels and print their messages, until --count messages are printed or it is
-interrupted. Lost connections are replaced, and no message is missed or printed twice.
+		Long: `Subscribe to channels and print their messages, until --count messages are printed, or, with
+--until-head, what was acknowledged before it began, or it is interrupted. Lost connections are
+replaced, and no message is missed or printed twice.
 
 As text, each message is its payload and a newline, with its channel before it where there are
 several; what else happens goes to standard error. As JSON, each message is a line, and so is each
 event.`,
 		Example: `  meridian sub demo:numbers --from start --count 100000 -o json
+  meridian sub demo:numbers --from start --until-head
   meridian sub demo:numbers --from 1767225600000:4711`,
 		Args: needsChannel,
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.from, "from", "live", fromHelp)
 	f.Uint64Var(&o.count, "count", 0, "end after so many messages; 0: never")
+	f.BoolVar(&o.head, "until-head", false, "end after the newest message that was acknowledged before, of each channel")
 	f.StringVar(&o.mode, "mode", "reliable", "reliable: every message; latest: the newest, or the newest of each key")
 	f.BoolVar(&o.datagram, "datagram", false, "take messages by datagram where they fit, so that some get lost; with --mode latest")
+	o.log = recordFlag(f)
 	o.output = outputFlag(f)
 	a.targetFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -82,8 +89,16 @@ func (o *subOptions) client(channels []string) (s client.SubscribeOptions, err e
 	}
 	s.Datagram = o.datagram
 	s.Own = len(channels) > 1
-	s.From, err = parseFrom(o.from)
-	return s, err
+	if s.From, err = parseFrom(o.from); err != nil {
+		return s, err
+	}
+	if o.head && s.From.Kind == relay.StartLive {
+		return s, usagef("--until-head with --from live: that is nothing; write --from start, last:N, since:10m or EPOCH:SEQ")
+	}
+	if o.head {
+		s.Limit, s.Barrier = relay.MaxNumber, true
+	}
+	return s, nil
 }
 
 // errEnough ends a subscription that printed what was asked for.
@@ -91,6 +106,10 @@ var errEnough = errors.New("enough")
 
 // subscribe prints what comes, until there is enough or ctx ends.
 func (a *app) subscribe(ctx context.Context, channels []string, options client.SubscribeOptions, o *subOptions) error {
+	log, err := newRecord(*o.log, "sub")
+	if err != nil {
+		return err
+	}
 	conn, err := a.dial(ctx, "sub")
 	if err != nil {
 		return err
@@ -103,7 +122,7 @@ func (a *app) subscribe(ctx context.Context, channels []string, options client.S
 	ended := make(chan error, len(channels))
 	for _, channel := range channels {
 		group.Go(func() {
-			err := follow(ctx, conn, relay.Channel(channel), options, p, a.overdue(relay.Channel(channel)))
+			err := follow(ctx, conn, relay.Channel(channel), options, p, log, a.overdue(relay.Channel(channel)))
 			if err != nil {
 				cancel(err) // one that fails ends all
 			}
@@ -129,24 +148,33 @@ func (a *app) subscribe(ctx context.Context, channels []string, options client.S
 	closing, done := context.WithTimeout(context.WithoutCancel(ctx), drainWithin)
 	defer done()
 	_ = conn.Close(closing) // nothing was published
-	flushErr := p.close()
+	flushErr := cmp.Or(p.close(), log.close())
+	if err == nil {
+		return flushErr // every channel was printed up to its head
+	}
 	if cause := context.Cause(ctx); interrupted() == nil && !errors.Is(cause, errEnough) {
 		return cause
 	}
 	return flushErr // an interrupt is how to end it
 }
 
-// follow prints one channel.
-func follow(ctx context.Context, conn *client.Client, channel relay.Channel, options client.SubscribeOptions, p *printer, overdue *time.Timer) error {
+// follow prints one channel; nil: up to the head, where that is the end.
+func follow(ctx context.Context, conn *client.Client, channel relay.Channel, options client.SubscribeOptions, p *printer, log *record, overdue *time.Timer) (err error) {
 	defer overdue.Stop()
+	logged := log.subscribe(channel, options)
+	defer func() { noteEnd(logged, err == nil, err) }()
 	for e, err := range conn.Subscribe(ctx, channel, options) {
 		overdue.Stop()
 		if err != nil {
 			return err
 		}
+		noteEvent(logged, e)
 		if err := p.event(e); err != nil {
 			return err
 		}
+	}
+	if options.Limit > 0 {
+		return nil
 	}
 	return fmt.Errorf("subscription to %s ended by itself", channel)
 }
