@@ -28,7 +28,7 @@
 //	            count | count × (shard | incarnation)
 //	04 Welcome  version | store (16 bytes) | shard version | count | count × (shard | incarnation)
 //	06 Refuse   reason | text string
-//	08 Message  shard | from | to | incarnation | flags (1 rest, 2 gone) | keep | raft's, protobuf
+//	08 Message  shard | from | to | incarnation | flags (1 rest, 2 gone, 4 store) | keep | store, 16 bytes | raft's, protobuf
 //	0a Beat     number | shard version
 //	0c Echo     number | shard version
 //	20 Ask      shard | to | snapshot | index | term | key string

@@ -14,7 +14,8 @@ import (
 const (
 	flagRest = 1 << iota
 	flagGone
-	flagsKnown = flagRest | flagGone
+	flagStore  // the store of To stands after Keep
+	flagsKnown = flagRest | flagGone | flagStore
 )
 
 // maxEntries bounds the entries of one message, so that empty ones do not take a hundred times
@@ -37,8 +38,14 @@ func appendMessage(b []byte, m *shard.Message) ([]byte, error) {
 		if m.Gone {
 			flags |= flagGone
 		}
+		if m.Store != (shard.StoreID{}) {
+			flags |= flagStore
+		}
 		b = binary.AppendUvarint(b, flags)
 		b = binary.AppendUvarint(b, m.Keep)
+		if flags&flagStore != 0 {
+			b = append(b, m.Store[:]...)
+		}
 		if m.Raft != nil {
 			b, err = proto.MarshalOptions{}.MarshalAppend(b, m.Raft)
 		}
@@ -62,6 +69,9 @@ func decodeMessage(b []byte) (shard.Message, error) {
 	}
 	flags := p.number()
 	m.Rest, m.Gone, m.Keep = flags&flagRest != 0, flags&flagGone != 0, p.number()
+	if flags&flagStore != 0 {
+		copy(m.Store[:], p.bytes(uint64(len(m.Store))))
+	}
 	if p.bad || flags&^flagsKnown != 0 || m.Shard == 0 || m.To == 0 {
 		return m, fmt.Errorf("%w: head of a message", ErrMalformed)
 	}

@@ -77,6 +77,9 @@ func (h *Host) Receive(from Node, m Message) {
 	if h.err != nil {
 		return
 	}
+	if m.Store != (StoreID{}) && m.Store != h.cfg.Store {
+		return // for a store that was here before
+	}
 	h.peer(from)
 	r := h.shards[m.Shard]
 	if r == nil || r.id.Number < m.To {

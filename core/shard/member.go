@@ -247,7 +247,7 @@ func (r *replica) buried() {
 
 // created makes a replica that a leader writes to, if it never was here.
 func (h *Host) created(from Node, m Message) *replica {
-	if m.Raft == nil || m.To == 0 || m.Shard == 0 {
+	if m.Raft == nil || m.To == 0 || m.Shard == 0 || m.Store != h.cfg.Store {
 		return nil
 	}
 	switch m.Raft.GetType() {

@@ -219,6 +219,11 @@ func (r *replica) send(m *raftpb.Message) {
 		return
 	}
 	out := Message{Shard: r.id.Shard, From: r.id.Number, To: to, Incarnation: r.incarnation, Raft: m}
+	if r.descriptor != nil {
+		if m := r.descriptor.Member(to); m != nil {
+			out.Store = m.Store
+		}
+	}
 	if r.leads {
 		out.Keep = r.keep
 	}

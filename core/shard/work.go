@@ -30,6 +30,9 @@ type Message struct {
 	Shard       ID
 	From, To    Number
 	Incarnation uint64
+	// Store is where To is, as the group knows: another one, such as a node's new disk, must not
+	// answer for it, though it has the same number. Zero: not known.
+	Store StoreID
 	// Rest, with a heartbeat: the group rests after it; with its answer: so does who sends it.
 	Rest bool
 	// Gone: To was removed from the group. There is no Raft then.
