@@ -33,7 +33,7 @@ type Config struct {
 	PacketConn net.PacketConn
 
 	// Receive takes messages from a node, in the order of their stream; what is urgent does not
-	// wait for the rest. While Receive waits, that stream's sender waits too.
+	// wait for the rest. While Receive waits, that stream's sender waits too; so does the end of Run.
 	Receive func(from shard.Node, messages []shard.Message)
 	// Heard says that a node is alive, after it was lost or never heard of; Lost that nothing
 	// came from it for LostAfter. For one node they come in turn. nil: nobody cares.

@@ -30,6 +30,7 @@ type stage struct {
 	mu        sync.Mutex
 	addresses map[shard.Node]string
 	players   []*player
+	hostile   []*transport.Dialer
 }
 
 func newStage(t testing.TB) *stage {
@@ -50,6 +51,9 @@ func simulate(t *testing.T, f func(t *testing.T, s *stage)) {
 		s.network = wan.New(wan.NetworkConfig{Seed: 1})
 		defer s.network.Close()
 		f(t, s)
+		for _, d := range s.hostile {
+			_ = d.Close()
+		}
 		for _, p := range s.players {
 			p.stopped()
 		}

@@ -43,6 +43,7 @@ type node struct {
 	name         shard.Node
 	urgent, bulk *queue
 	dialNow      chan struct{} // one slot: it was heard of, so it is there
+	since        time.Time     // when it was first mentioned
 
 	heard     atomic.Int64 // when, since start, in nanoseconds
 	alive     atomic.Bool
@@ -139,7 +140,7 @@ func (p *Peers) nodeLocked(name shard.Node) *node {
 	n := p.nodes[name]
 	if n == nil {
 		n = &node{
-			p: p, name: name, dialNow: make(chan struct{}, 1),
+			p: p, name: name, dialNow: make(chan struct{}, 1), since: time.Now(),
 			urgent: newQueue(p.cfg.UrgentItems, 4<<20), bulk: newQueue(1<<16, p.cfg.BulkBytes),
 		}
 		p.nodes[name] = n
@@ -184,7 +185,7 @@ func (p *Peers) Send(s shard.Send) {
 
 // hopeful reports whether what is sent may arrive before it is of no use.
 func (n *node) hopeful() bool {
-	return n.connected.Load() || n.alive.Load() || time.Since(n.p.start) < n.p.cfg.LostAfter
+	return n.connected.Load() || n.alive.Load() || time.Since(n.since) < n.p.cfg.LostAfter
 }
 
 func (n *node) put(q *queue, messages []shard.Message) {
