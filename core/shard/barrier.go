@@ -50,8 +50,12 @@ func (h *Host) Barrier(s ID, done func(end relay.End)) {
 	}
 }
 
-// ask asks for all barriers that came since.
+// ask asks for all barriers that came since. A leader that does not serve yet may not know what
+// is committed: raft answers for it all the same where there is no other voter.
 func (r *replica) ask() {
+	if r.leads && r.role != Leading {
+		return
+	}
 	if len(r.asking) == 0 || r.leader == 0 || len(r.reads) >= maxReads {
 		return
 	}

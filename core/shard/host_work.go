@@ -124,6 +124,9 @@ func (r *replica) receive(from Node, m Message) {
 		}
 		return
 	case raftpb.MsgReadIndex:
+		if r.leads && r.role != Leading {
+			return // see ask; the other asks again
+		}
 		m.Raft = proto.Clone(m.Raft).(*raftpb.Message) // raft writes into it
 	}
 	if d := r.descriptor; d != nil && d.Member(m.From) == nil && m.From < d.Next {
