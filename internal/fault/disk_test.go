@@ -218,4 +218,4 @@ func TestDisks(t *testing.T) {
 }
 
 // replaceFlags let a node begin with an empty folder in a fleet that there is.
-var replaceFlags = []string{"--bootstrap"}
+var replaceFlags = []string{"--join"}

@@ -142,7 +142,15 @@ func (f *fleet) killAll() {
 // is no error.
 func (f *fleet) transfer(id shard.ID) {
 	f.t.Helper()
-	from, to := f.leading(id), f.follower(id)
+	f.transferTo(id, f.follower(id))
+}
+
+func (f *fleet) transferTo(id shard.ID, to *node) {
+	f.t.Helper()
+	from := f.leading(id)
+	if from == to {
+		return
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	if _, err := from.api.Transfer(ctx, id, shard.Node(to.name)); err != nil {

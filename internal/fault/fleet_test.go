@@ -20,6 +20,7 @@ import (
 	"github.com/meridian-relay/meridian/client"
 	"github.com/meridian-relay/meridian/core/nodeapi"
 	"github.com/meridian-relay/meridian/core/shard"
+	"github.com/meridian-relay/meridian/internal/pki"
 	"github.com/meridian-relay/meridian/internal/token"
 	"github.com/meridian-relay/meridian/internal/wan"
 )
@@ -38,6 +39,7 @@ type fleet struct {
 	nodes  []*node
 	edge   *process
 	url    string // of the edge
+	ca     *pki.Authority
 	roots  *x509.CertPool
 	signer *token.Signer
 }
@@ -48,6 +50,7 @@ type node struct {
 	listen netip.AddrPort
 	ops    netip.AddrPort
 	data   string // its folder
+	config map[string]any
 	api    *nodeapi.Client
 }
 
@@ -58,11 +61,13 @@ func newFleet(t *testing.T, n int) *fleet {
 		t.Skip("the program has no serve core yet")
 	}
 	f := &fleet{t: t, dir: t.TempDir(), net: wan.New(wan.NetworkConfig{Seed: 1})}
-	f.meridian("pki", "init", "--fleet", fleetID, "--dir", f.dir)
-	pem, err := os.ReadFile(f.file("ca.pem"))
+	var err error
+	f.ca, err = pki.NewAuthority(fleetID, time.Now())
 	f.must(err)
-	f.roots = x509.NewCertPool()
-	f.roots.AppendCertsFromPEM(pem)
+	f.roots = f.ca.Pool()
+	pem, _, err := f.ca.Marshal()
+	f.must(err)
+	f.must(os.WriteFile(f.file("ca.pem"), pem, 0o600))
 	for i := range n {
 		f.addNode(fmt.Sprintf("node-%d", i+1))
 	}
@@ -88,19 +93,18 @@ func (f *fleet) must(err error) {
 
 func (f *fleet) file(name string) string { return filepath.Join(f.dir, name) }
 
-// meridian runs a command of the program.
-func (f *fleet) meridian(args ...string) {
+// issue writes a certificate and its key.
+func (f *fleet) issue(role pki.Role, name string) {
 	f.t.Helper()
-	cmd := exec.Command(binary, args...)
-	cmd.Env = append(os.Environ(), "MERIDIAN_CONFIG_DIR="+f.dir)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		f.t.Fatalf("meridian %v: %v\n%s", args, err, out)
-	}
+	leaf, err := f.ca.Issue(role, name, []string{"127.0.0.1"}, 2, time.Now())
+	f.must(err)
+	f.must(os.WriteFile(f.file(name+".pem"), leaf.Cert, 0o600))
+	f.must(os.WriteFile(f.file(name+".key"), leaf.Key, 0o600))
 }
 
 func (f *fleet) addNode(name string) {
 	f.t.Helper()
-	f.meridian("pki", "issue", "node", name, "--dir", f.dir, "--host", "127.0.0.1")
+	f.issue(pki.Node, name)
 	x := &node{data: f.file(name + ".data")}
 	x.name, x.log = name, f.file(name+".log")
 	x.args = []string{"serve", "core", "--config", f.file(name + ".json")}
@@ -158,17 +162,18 @@ func (f *fleet) configure(x *node) {
 			"name": to.name, "address": f.path(x.name, to), "region": "here", "zone": fmt.Sprintf("zone-%d", i),
 		})
 	}
-	f.write(f.file(x.name+".json"), map[string]any{
+	x.config = map[string]any{
 		"name": x.name, "fleet": fleetID, "data": x.data, "listen": x.listen.String(), "ops": x.ops.String(),
 		"grace": "5s", "log": map[string]any{"level": "info"}, "tls": f.mutualTLS(x.name),
 		"nodes": list, "shards": shards,
 		"namespaces": map[string]any{"demo": map[string]any{"class": "region", "age": "12h", "bytes": "1GiB"}},
-	})
+	}
+	f.write(f.file(x.name+".json"), x.config)
 }
 
 func (f *fleet) addEdge() {
 	f.t.Helper()
-	f.meridian("pki", "issue", "edge", "edge-1", "--dir", f.dir, "--host", "127.0.0.1")
+	f.issue(pki.Edge, "edge-1")
 	_, key, err := ed25519.GenerateKey(rand.Reader)
 	f.must(err)
 	f.signer, err = token.NewSigner(key)
@@ -189,8 +194,9 @@ func (f *fleet) addEdge() {
 	}
 	f.write(f.file("edge-1.json"), map[string]any{
 		"name": "edge-1", "region": "here", "listen": listen.String(), "ops": "", "grace": "1s",
-		"log": map[string]any{"level": "info"},
-		"tls": map[string]any{"cert": f.file("edge-1.pem"), "key": f.file("edge-1.key")},
+		"log":       map[string]any{"level": "info"},
+		"quic_keys": f.file("edge-1.quic"), // clients notice a restart at once
+		"tls":       map[string]any{"cert": f.file("edge-1.pem"), "key": f.file("edge-1.key")},
 		"tokens": map[string]any{"audience": fleetID, "issuers": []any{
 			map[string]any{"issuer": "https://faults.test", "jwks": f.file("jwks.json")},
 		}},

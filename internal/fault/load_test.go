@@ -151,6 +151,13 @@ func (l *load) acknowledged(ch relay.Channel, at relay.Position) {
 	l.count++
 }
 
+// acknowledgements is how many there were.
+func (l *load) acknowledgements() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.count
+}
+
 // codeOf says how a publish ended.
 func codeOf(err error) relay.Code {
 	var refused *relay.Error

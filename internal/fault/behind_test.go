@@ -1,0 +1,36 @@
+package fault
+
+import (
+	"testing"
+	"time"
+)
+
+// TestFarBehind lets a node fall so far behind that the others' logs do not reach back to it, and
+// cuts it off again and again while it gets a snapshot.
+func TestFarBehind(t *testing.T) {
+	if testing.Short() {
+		t.Skip("hundreds of megabytes")
+	}
+	f := newFleet(t, 3)
+	// What a log keeps for who lags is 64 MiB a shard; each message is 60 KiB.
+	l := newLoad(t, f, "behind", loadConfig{channels: 4, publishers: 3, rate: 100, bytes: 60 << 10})
+	l.healthy()
+	x := f.follower(victim)
+	f.among(x, func(other *node) { f.net.Cut(x.name, other.name, true) })
+	before := l.acknowledgements()
+	const enough = 2 * shards * (64 << 20) / (60 << 10)
+	for deadline := time.Now().Add(2 * time.Minute); l.acknowledgements() < before+enough; time.Sleep(100 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d of %d messages in two minutes", l.acknowledgements()-before, enough)
+		}
+	}
+	for range 5 {
+		f.net.Heal()
+		time.Sleep(300 * time.Millisecond)
+		f.among(x, func(other *node) { f.net.Cut(x.name, other.name, true) })
+		time.Sleep(500 * time.Millisecond)
+	}
+	f.heal()
+	l.healthy()
+	l.judge()
+}
