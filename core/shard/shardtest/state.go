@@ -156,6 +156,11 @@ func (s *Store) Stage(r shard.Replica, at shard.Place) (shard.Staging, error) {
 	if st := s.staged[id]; st != nil {
 		return st, nil
 	}
+	for o := range s.staged {
+		if o.r == r {
+			delete(s.staged, o) // an older place is of no use any more
+		}
+	}
 	if len(s.staged) == maxSnapshots {
 		return nil, shard.ErrBusy
 	}
