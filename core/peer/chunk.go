@@ -3,6 +3,7 @@ package peer
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"github.com/meridian-relay/meridian/core/shard"
 )
@@ -97,7 +98,7 @@ func decodeData(b []byte, c *shard.Chunk) error {
 	if n > maxPairs || n > uint64(len(p.b)/2) {
 		return fmt.Errorf("%w: %d pairs in a chunk", ErrMalformed, n)
 	}
-	c.Keys, c.Values = c.Keys[:0], c.Values[:0]
+	c.Keys, c.Values = slices.Grow(c.Keys[:0], int(n)), slices.Grow(c.Values[:0], int(n))
 	for range n {
 		c.Keys = append(c.Keys, p.string())
 		c.Values = append(c.Values, p.string())
