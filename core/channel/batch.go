@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/meridian-relay/meridian/internal/planted"
 	"github.com/meridian-relay/meridian/relay"
 )
 
@@ -26,6 +27,8 @@ type Batch struct {
 
 	freeProducers []*producer
 	key           []byte // scratch
+
+	reuse bool // planted.ReuseSeq, just after a restart
 }
 
 // A state is a channel's record while a batch holds it.
@@ -62,6 +65,9 @@ func (b *Batch) Advance(now time.Time) {
 		b.shard.time, b.dirty = ms, true
 	}
 }
+
+// Restarted says whether the process has just begun, which must not matter: planted.ReuseSeq.
+func (b *Batch) Restarted(yes bool) { b.reuse = yes }
 
 // Commit writes what the batch still holds.
 func (b *Batch) Commit() {
@@ -136,6 +142,9 @@ func (b *Batch) load(ch relay.Channel) *state {
 	s.policy, _ = b.policy(ch.Namespace())
 	s.owned = false
 	s.exists = loadHead(b.v, b.key, ch, &s.head)
+	if planted.On(planted.ReuseSeq) && b.reuse && s.at.Seq > 0 {
+		s.at.Seq--
+	}
 	b.channels[ch] = s
 	return s
 }

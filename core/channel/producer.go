@@ -7,6 +7,7 @@ import (
 
 	"github.com/cespare/xxhash/v2"
 
+	"github.com/meridian-relay/meridian/internal/planted"
 	"github.com/meridian-relay/meridian/relay"
 )
 
@@ -205,8 +206,8 @@ func (b *Batch) repeated(s *state, pr *producer, id producerID, p *relay.Publica
 		}
 		return relay.Position{Epoch: pr.epoch, Seq: e.seq}, relay.End{}, true
 	}
-	switch {
-	case pr.epoch != s.at.Epoch || pr.epoch <= b.shard.broken:
+	switch closed := pr.epoch != s.at.Epoch || pr.epoch <= b.shard.broken; {
+	case closed && !planted.On(planted.KeepProducers):
 		return refuse(relay.TooOld, "the channel began a new epoch: take a new producer")
 	case p.N != pr.last+1:
 		return refuse(relay.OutOfOrder, "number %d: the next is %d", p.N, pr.last+1)

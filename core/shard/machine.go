@@ -17,11 +17,12 @@ import (
 type Machine struct {
 	batch   *channel.Batch
 	touched map[relay.Channel]struct{} // keys are lent by the entries of one run
+	fresh   bool                       // nothing was run; for planted.ReuseSeq
 }
 
 // NewMachine returns a Machine.
 func NewMachine() *Machine {
-	return &Machine{batch: channel.NewBatch(), touched: make(map[relay.Channel]struct{})}
+	return &Machine{batch: channel.NewBatch(), touched: make(map[relay.Channel]struct{}), fresh: true}
 }
 
 // Run runs a's entries on v, which then has the shard's own keys too, and sets a.Result. The
@@ -42,6 +43,10 @@ func (m *Machine) Run(a *Apply, v channel.View) (err error) {
 			panic(p)
 		}
 	}()
+	if planted.On(planted.ReuseSeq) {
+		m.batch.Restarted(m.fresh)
+		m.fresh = false
+	}
 	a.Result = Result{answers: a.Result.answers[:0]}
 	if err := r.entries(); err != nil {
 		return fmt.Errorf("%v: %w", a.Replica, err)

@@ -54,7 +54,6 @@ type replica struct {
 
 	vote    vote     // as handed out to the log
 	writes  []*Write // with Sync, that are out
-	early   uint64   // planted.DeliverUncommitted: applied before its time
 	waiting queue
 	// proposed are entries made here under the present term, that are not handed to an Apply.
 	proposed []proposed
@@ -69,6 +68,7 @@ type replica struct {
 	fetched  *fetched           // done, but Applies are out
 	staged   Staging            // handed to raft, not to a Write yet
 	freezing map[Number]*frozen // snapshots that members are to fetch
+	thaw     uint64             // the tick before which no other is asked for
 
 	due    due
 	awakes int  // its place in Host.awake and one; 0: it rests
@@ -81,6 +81,9 @@ type replica struct {
 type vote struct{ term, vote uint64 }
 
 func newReplica(h *Host, id Replica, info LogInfo, d *Descriptor, applied Place) (r *replica, err error) {
+	if planted.On(planted.ApplyTwice) && applied.Index > info.Trunc.Index {
+		applied.Index--
+	}
 	r = &replica{h: h, id: id, descriptor: d, applied: applied.Index, handed: applied.Index, durable: 0}
 	if d != nil {
 		r.incarnation = d.Incarnation

@@ -242,7 +242,7 @@ func (d *disk) write(w *shard.Write) error {
 		d.states[r] = st.view
 		*l = log{hard: l.hard, trunc: st.at}
 	}
-	if w.Hard != nil && !planted.On(planted.LoseHardState) {
+	if w.Hard != nil {
 		l.hard = proto.CloneOf(w.Hard)
 	}
 	if len(w.Entries) > 0 {
