@@ -131,26 +131,31 @@ func (r *frameReader) any() (frameType, []byte, error) {
 
 // parseHead parses what stands before a body. A head of 0: more is needed.
 func parseHead(b []byte) (t frameType, head, size int, err error) {
-	v, n := binary.Uvarint(b)
-	if n > 0 {
-		t = frameType(v)
-		if !t.known() && t%2 == 0 {
-			return t, 0, 0, fmt.Errorf("%w: type %#x", ErrUnsupported, v)
-		}
-		length, m := binary.Uvarint(b[n:])
-		if m > 0 {
-			if length > uint64(t.bound()) {
-				return t, 0, 0, fmt.Errorf("%w: frame %#x of %d bytes, at most %d", ErrTooLarge, v, length, t.bound())
-			}
-			return t, n + m, int(length), nil
-		}
-		n = m
-		b = b[min(len(b), n):]
+	v, n, err := varint(b)
+	if n == 0 {
+		return 0, 0, 0, err
 	}
-	if n < 0 || len(b) >= 2*binary.MaxVarintLen64 {
-		return t, 0, 0, fmt.Errorf("%w: varint of more than 64 bits in a frame's head", ErrMalformed)
+	t = frameType(v)
+	if !t.known() && t%2 == 0 {
+		return t, 0, 0, fmt.Errorf("%w: type %#x", ErrUnsupported, v)
 	}
-	return t, 0, 0, nil
+	length, m, err := varint(b[n:])
+	if m == 0 {
+		return t, 0, 0, err
+	}
+	if length > uint64(t.bound()) {
+		return t, 0, 0, fmt.Errorf("%w: frame %#x of %d bytes, at most %d", ErrTooLarge, v, length, t.bound())
+	}
+	return t, n + m, int(length), nil
+}
+
+// varint reads one of a head. A length of 0 without an error: more is needed.
+func varint(b []byte) (v uint64, n int, err error) {
+	v, n = binary.Uvarint(b)
+	if n < 0 || n == 0 && len(b) >= binary.MaxVarintLen64 {
+		return 0, 0, fmt.Errorf("%w: varint of more than 64 bits in a frame's head", ErrMalformed)
+	}
+	return v, n, nil
 }
 
 // fill reads once more, toward need bytes from pos on.

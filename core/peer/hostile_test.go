@@ -84,6 +84,7 @@ func TestBadBytes(t *testing.T) {
 		"Hello of nothing":         {0, appendFrame(nil, typeHello, nil)},
 		"garbage":                  {0, bytes.Repeat([]byte{0xff}, 100)},
 		"a frame too large":        {forRaft, huge},
+		"a length without end":     {forRaft, append([]byte{byte(typeMessage)}, bytes.Repeat([]byte{0xff}, 12)...)},
 		"an unknown frame":         {forRaft, []byte{0x7e, 0}},
 		"a message of nothing":     {forRaft, appendFrame(nil, typeMessage, nil)},
 		"an answer nobody asked":   {forRaft, appendBeat(nil, typeEcho, 1, 1)},
