@@ -75,7 +75,7 @@ func (c HostConfig) filled() (HostConfig, error) {
 
 // A Host is the replicas of a node. Methods are for one goroutine at a time, wait for nothing,
 // and leave what is to be done to Take. It holds no timer and no goroutine; what rests costs
-// nothing but its memory. Answers may be called from inside every method.
+// nothing but its memory. Answers may be called from inside every method, and must not call the Host.
 type Host struct {
 	// Set at construction.
 	cfg HostConfig
@@ -166,6 +166,8 @@ func (h *Host) Open(r Replica) error {
 	var descriptor *Descriptor
 	if have {
 		descriptor = &d
+	} else if info.Last.Index > 0 {
+		return fmt.Errorf("open %v: %w: its log ends at %d, and its state has no descriptor", r, ErrDamaged, info.Last.Index)
 	}
 	return h.start(r, info, descriptor, applied)
 }

@@ -182,7 +182,7 @@ func TestBudget(t *testing.T) {
 	d.lag["a"] = true
 	pub := relay.Publication{Channel: "demo:x", Body: make([]byte, 512)}
 	taken, answered := 0, 0
-	for a.host.Publish(1, pub, func(relay.Position, relay.End) { answered++ }) == nil {
+	for taken < 20 && a.host.Publish(1, pub, func(relay.Position, relay.End) { answered++ }) == nil {
 		taken++
 	}
 	if taken != 10 {
@@ -255,5 +255,87 @@ func TestRetentionIsProposed(t *testing.T) {
 	if leader.upkeeps > looks+10 {
 		t.Errorf("retention looks all the time: %d times", leader.upkeeps-looks)
 	}
+	d.same()
+}
+
+func TestADiskThatHangsLeavesTheOutcomeOpen(t *testing.T) {
+	d := newDrive(t, "a")
+	d.create("a")
+	a := d.node("a")
+	d.lag["a"] = true
+	written := []*outcome{a.publish("demo:x", "one")}
+	d.run()
+	written = append(written, a.publish("demo:x", "two"))
+	d.run()
+	waits := a.publish("demo:x", "not in an entry")
+	d.ticks(190)
+	for _, o := range append(written, waits) {
+		if o.answered != 0 {
+			t.Fatalf("answered after 9.5 s: %v", o.end)
+		}
+	}
+	d.ticks(20)
+	for _, o := range written {
+		if o.answered != 1 || o.end.Code != relay.Unknown {
+			t.Errorf("answered %d times, %v", o.answered, o.end)
+		}
+	}
+	if waits.answered != 1 || waits.end.Code != relay.Unavailable {
+		t.Errorf("what waited is answered %d times, %v", waits.answered, waits.end)
+	}
+	d.lag["a"] = false
+	a.sync()
+	d.run()
+	if at := a.acked("demo:x", "three"); at.Seq != 3 {
+		t.Errorf("after two of unknown outcome, which stood, the position is %v", at)
+	}
+	for _, o := range append(written, waits) {
+		if o.answered != 1 {
+			t.Errorf("answered %d times", o.answered)
+		}
+	}
+}
+
+// TestNoLeaderServesBeforeItsOwnTerm: entries of an earlier term that it applies are not enough.
+func TestNoLeaderServesBeforeItsOwnTerm(t *testing.T) {
+	d := newDrive(t, "a", "b", "c")
+	old := d.three()
+	st, _ := old.host.Status(1)
+	for _, n := range d.nodes {
+		d.silent[n.name] = n != old
+	}
+	old.acked("demo:x", "one")
+	d.ticks(3)
+	d.drop = func(from, to shard.Node, m shard.Message) bool {
+		return cut(old.name)(from, to, m) || m.Raft != nil && m.Raft.GetType().String() == "MsgApp" && m.Raft.GetTerm() > st.Term
+	}
+	var next *driven
+	for i := 0; next == nil; i++ {
+		if i == 200 {
+			t.Fatal("nobody was elected")
+		}
+		d.ticks(1)
+		for _, n := range d.nodes {
+			if st, _ := n.host.Status(1); n != old && st.Role == shard.Elected {
+				next = n
+			}
+		}
+	}
+	if len(next.applies) == 0 {
+		t.Fatal("nothing of the earlier term is left to apply")
+	}
+	waits := next.publish("demo:x", "two")
+	d.silent = map[shard.Node]bool{}
+	next.apply()
+	d.run()
+	if st, _ := next.host.Status(1); st.Role != shard.Elected || waits.answered != 0 {
+		t.Errorf("it is %v, and answered %v", st.Role, waits.end)
+	}
+	for _, n := range d.nodes {
+		n.apply()
+	}
+	d.drop = nil
+	d.ticks(60)
+	d.leader().acked("demo:x", "three")
 	d.same()
 }

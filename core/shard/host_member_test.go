@@ -211,6 +211,7 @@ func TestAMemberFarBehindGetsASnapshot(t *testing.T) {
 	f := away.fetches[0]
 	away.fetches = nil
 	away.host.Fetched(f, nil, errors.New("cut off"))
+	leader.frozen = map[uint64]shard.Frozen{} // so that only another snapshot helps
 	away.hold = false
 	d.ticks(100)
 	d.same()
@@ -332,5 +333,90 @@ func TestVersionsRiseWhenAllCan(t *testing.T) {
 		if st, _ := n.host.Status(1); st.Descriptor.Version != 2 {
 			t.Errorf("%s has version %d", n.name, st.Descriptor.Version)
 		}
+	}
+}
+
+func TestALogIsTruncatedOnlyBehindTheDurableState(t *testing.T) {
+	d := newDrive(t, "a")
+	d.create("a")
+	a := d.node("a")
+	for range 10 {
+		a.acked("demo:x", "one")
+	}
+	before, _ := a.host.Status(1)
+	a.host.Flushed()
+	d.run()
+	if st, _ := a.host.Status(1); st.First != before.First || before.First > 2 {
+		t.Errorf("the log begins at %d, and no state was flushed", st.First)
+	}
+	must(t, a.store.Flush())
+	a.acked("demo:x", "two")
+	a.host.Flushed()
+	d.run()
+	st, _ := a.host.Status(1)
+	if st.First != before.Last+1 || st.LogBytes >= before.LogBytes {
+		t.Errorf("the log begins at %d with %d bytes, want %d", st.First, st.LogBytes, before.Last+1)
+	}
+	d.crash("a")
+	d.run()
+	if at := a.acked("demo:x", "three"); at.Seq != 12 {
+		t.Errorf("after a crash the position is %v", at)
+	}
+}
+
+func TestALearnerThatComesBackWakesTheRest(t *testing.T) {
+	d := newDrive(t, "a", "b")
+	d.create("a")
+	a, b := d.node("a"), d.node("b")
+	if err := d.change(shard.MemberChange{Node: "b", Role: shard.Learner}); err != nil {
+		t.Fatal(err)
+	}
+	d.ticks(60)
+	d.drop = cut("b")
+	a.host.Lost("b")
+	b.host.Lost("a")
+	a.acked("demo:x", "missed")
+	d.ticks(60)
+	if st, _ := a.host.Status(1); !st.Resting {
+		t.Fatal("a dead learner keeps the group awake")
+	}
+	d.drop = nil
+	a.host.Heard("b")
+	b.host.Heard("a")
+	d.ticks(20)
+	d.same()
+}
+
+func TestAReplicaIsRemovedWhenNoApplyIsOut(t *testing.T) {
+	d := newDrive(t, "a", "b", "c")
+	leader := d.three()
+	var n *driven
+	for _, o := range d.nodes {
+		if o != leader {
+			n = o
+		}
+	}
+	st, _ := n.host.Status(1)
+	d.silent[n.name] = true
+	leader.acked("demo:x", "hangs")
+	d.ticks(2)
+	if len(n.applies) == 0 {
+		t.Fatal("nothing is out")
+	}
+	from, _ := leader.host.Status(1)
+	n.host.Receive(leader.name, shard.Message{Shard: 1, From: from.Replica.Number, To: st.Replica.Number, Gone: true})
+	d.run()
+	if _, err := n.store.Info(st.Replica); err != nil {
+		t.Errorf("it was removed under an Apply: %v", err)
+	}
+	d.silent[n.name] = false
+	n.apply()
+	d.run()
+	if _, err := n.store.Info(st.Replica); !errors.Is(err, shard.ErrRemoved) {
+		t.Errorf("it is still there: %v", err)
+	}
+	d.ticks(10)
+	if _, ok := n.host.Status(1); ok {
+		t.Error("a removed replica was made again")
 	}
 }

@@ -77,3 +77,29 @@ func TestThreeVoters(t *testing.T) {
 	d.ticks(5)
 	d.same()
 }
+
+// TestNoVoteBeforeItIsDurable: a vote leaves a node when its log has it, and a crash does not
+// take it back.
+func TestNoVoteBeforeItIsDurable(t *testing.T) {
+	d := newDrive(t, "a", "b", "c")
+	d.create("a", "b", "c")
+	d.lag["b"], d.lag["c"] = true, true
+	d.ticks(60)
+	for _, n := range d.nodes {
+		if st, _ := n.host.Status(1); st.Role != shard.Following {
+			t.Fatalf("%s leads by votes that are not durable", n.name)
+		}
+	}
+	d.lag["b"], d.lag["c"] = false, false
+	leader := d.leader()
+	st, _ := leader.host.Status(1)
+	for _, n := range d.nodes {
+		d.crash(n.name)
+		now, _ := n.host.Status(1)
+		info, err := n.store.Info(now.Replica)
+		must(t, err)
+		if now.Term < st.Term || info.Hard.GetVote() == 0 && n == leader {
+			t.Errorf("%s begins again at term %d with a vote for %d, after %d", n.name, now.Term, info.Hard.GetVote(), st.Term)
+		}
+	}
+}

@@ -74,18 +74,27 @@ func (r *replica) write(m *raftpb.Message) {
 		}
 		return
 	}
-	if planted.On(planted.AckBeforeSync) && w.Staged == nil {
-		r.deliver(w.done)
-		w.done = nil
-	}
 	r.log.append(w.Entries)
 	r.assign(w.Entries)
 	r.writes = append(r.writes, w)
 	r.h.out.Writes = append(r.h.out.Writes, w)
-	if planted.On(planted.DeliverUncommitted) && r.role == Leading && len(w.Entries) > 0 {
-		r.early = r.log.last.Index
+	if planted.On(planted.AckBeforeSync) && w.Staged == nil {
+		r.deliver(w.done)
+		w.done = nil
+	}
+	if planted.On(planted.DeliverUncommitted) && r.role == Leading && allNormal(w.Entries) {
 		r.apply(&raftpb.Message{Entries: w.Entries})
 	}
+}
+
+// allNormal reports whether none of the entries, of which there are some, changes the membership.
+func allNormal(list []*raftpb.Entry) bool {
+	for _, e := range list {
+		if e.GetType() != raftpb.EntryNormal {
+			return false
+		}
+	}
+	return len(list) > 0
 }
 
 // Written says that a Write is done; with Sync, that it is durable.
@@ -195,6 +204,9 @@ func (r *replica) appliedAll(a *Apply) {
 	r.endProposals(a)
 	r.readsApplied()
 	r.fetchedWhenIdle()
+	if r.leader == 0 && !r.leads && r.descriptor.alone(r.id.Number) {
+		_ = r.node.Campaign() // what it had to apply first kept it from that
+	}
 	if r.descriptor != before {
 		r.members(before)
 	}

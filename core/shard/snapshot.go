@@ -33,8 +33,12 @@ type fetched struct {
 
 // snapshot freezes the state for a member. Raft asks for it.
 func (r *replica) snapshot() (*raftpb.Snapshot, error) {
+	if r.h.ticks < r.thaw {
+		return nil, raft.ErrSnapshotTemporarilyUnavailable
+	}
 	name, at, d, err := r.h.cfg.Freeze(r.id)
 	if err != nil {
+		r.thaw = r.h.ticks + electionTicks // raft asks with every append
 		if !errors.Is(err, ErrBusy) {
 			r.h.fail(fmt.Errorf("%v: freeze: %w", r.id, err))
 		}
