@@ -215,8 +215,13 @@ func (s *Store) apply(c *commit) error {
 
 // sync waits for batches, in order, and tells those who wait.
 func (s *Store) sync() {
+	slow := newSlowness(s)
+	defer slow.end()
 	for wait := range s.loop.syncs {
-		if err := s.waitSync(wait.batch); err != nil {
+		slow.begin()
+		err := wait.batch.SyncWait()
+		slow.end()
+		if err != nil {
 			s.fail("sync log", err)
 			return
 		}
@@ -233,14 +238,44 @@ func (s *Store) sync() {
 	}
 }
 
-// waitSync waits for a batch's sync, and calls Slow while that takes too long.
-func (s *Store) waitSync(b *pebble.Batch) error {
-	began := time.Now()
-	var t *time.Timer
-	t = time.AfterFunc(s.cfg.SlowAfter, func() {
-		s.cfg.Slow(time.Since(began))
-		t.Reset(time.Second)
-	})
-	defer t.Stop()
-	return b.SyncWait()
+// A slowness calls Slow while a sync takes too long.
+type slowness struct {
+	s     *Store
+	mu    sync.Mutex
+	timer *time.Timer
+	began time.Time // zero: nothing is synced
+}
+
+func newSlowness(s *Store) *slowness {
+	w := &slowness{s: s}
+	w.mu.Lock()
+	w.timer = time.AfterFunc(time.Hour, w.fire)
+	w.mu.Unlock()
+	return w
+}
+
+func (w *slowness) fire() {
+	w.mu.Lock()
+	began := w.began
+	if !began.IsZero() {
+		w.timer.Reset(time.Second)
+	}
+	w.mu.Unlock()
+	if !began.IsZero() {
+		w.s.cfg.Slow(time.Since(began))
+	}
+}
+
+func (w *slowness) begin() {
+	w.mu.Lock()
+	w.began = time.Now()
+	w.timer.Reset(w.s.cfg.SlowAfter)
+	w.mu.Unlock()
+}
+
+func (w *slowness) end() {
+	w.mu.Lock()
+	w.began = time.Time{}
+	w.timer.Stop()
+	w.mu.Unlock()
 }

@@ -28,17 +28,20 @@ var (
 	ErrClosed = errors.New("store is closed")
 )
 
+// errNamed marks an error that says already what to do.
+var errNamed = errors.New("")
+
 // fault names what an error of Pebble or of the file system means, and what to do.
 func (s *Store) fault(doing string, err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, ErrDamaged) || errors.Is(err, ErrDisk) || errors.Is(err, ErrClosed):
+	case errors.Is(err, ErrDisk) || errors.Is(err, ErrClosed) || errors.Is(err, errNamed):
 		return err
-	case pebble.IsCorruptionError(err):
-		return fmt.Errorf("%w: %s: %s: %w; the other replicas have what it had: start the node on "+
+	case errors.Is(err, ErrDamaged) || pebble.IsCorruptionError(err):
+		return fmt.Errorf("%w: %s: %s: %w%w; the other replicas have what it had: start the node on "+
 			"an empty folder, then run \"meridian shard replace --node %s\"",
-			ErrDamaged, s.cfg.Dir, doing, err, s.cfg.Node)
+			ErrDamaged, s.cfg.Dir, doing, err, errNamed, s.cfg.Node)
 	case errors.Is(err, syscall.ENOSPC):
 		return fmt.Errorf("%w: %s: %s: %w; make room on the disk and start again", ErrDisk, s.cfg.Dir, doing, err)
 	default:

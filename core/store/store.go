@@ -163,8 +163,18 @@ func (s *Store) open() (err error) {
 	}
 	s.findBallast()
 	s.cache = pebble.NewCache(s.cfg.Cache)
+	if err := s.checkWALs(); err != nil {
+		return s.fault("check log", err)
+	}
 	if s.log, err = pebble.Open(s.fs.PathJoin(dir, logName), s.logOptions()); err != nil {
 		return s.fault("open log", err)
+	}
+	if !found {
+		// Pebble makes a database in its oldest format and then raises that. The log's first
+		// file is still in the old one, which does not say what was synced.
+		if err := s.log.Flush(); err != nil {
+			return s.fault("begin log", err)
+		}
 	}
 	if s.state, err = pebble.Open(s.fs.PathJoin(dir, stateName), s.stateOptions()); err != nil {
 		return s.fault("open state", err)

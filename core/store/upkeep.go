@@ -140,9 +140,13 @@ func (s *Store) stateEvents() pebble.EventListener {
 	}
 }
 
-// backgroundError ends the store: Pebble would try again for ever, and fall behind.
+// backgroundError ends the store, and Pebble's goroutine with it: Pebble would try again at once,
+// for ever.
 func (s *Store) backgroundError(db string) func(error) {
-	return func(err error) { s.fail("flush or compact "+db, err) }
+	return func(err error) {
+		s.fail("flush or compact "+db, err)
+		runtime.Goexit()
+	}
 }
 
 func (s *Store) corruption(info pebble.DataCorruptionInfo) {
