@@ -2,7 +2,6 @@ package core
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -88,6 +87,7 @@ func (w *network) heard(name shard.Node) {
 	w.mu.Lock()
 	w.alive[name] = time.Now()
 	w.mu.Unlock()
+	w.ways.to(name) // so that the first publish finds it open
 	w.node.inbox.ask(func(h *shard.Host) { h.Heard(name) }, nil)
 }
 
@@ -148,46 +148,12 @@ func (w *network) fetchEnded(r shard.Replica, by shard.Number, err error) {
 	}, nil)
 }
 
-// Send implements mail. What is for a replica whose store a node does not have any more is not
-// sent: on another disk it would be taken for what it is not.
-func (w *network) Send(s shard.Send) {
-	store, ok := w.node.notes.store(s.To)
-	if !ok {
-		return
-	}
-	s.Urgent = w.fitting(s.Urgent, store)
-	s.Bulk = w.fitting(s.Bulk, store)
-	if len(s.Urgent)+len(s.Bulk) > 0 {
-		w.peers.Send(s)
-	}
-}
-
-func (w *network) fitting(list []shard.Message, store shard.StoreID) []shard.Message {
-	return slices.DeleteFunc(list, func(m shard.Message) bool {
-		r := w.node.local.replica(m.Shard)
-		if r == nil {
-			return false
-		}
-		v := r.view.Load()
-		if v == nil || v.Descriptor == nil {
-			return false
-		}
-		to := v.Descriptor.Member(m.To)
-		return to != nil && to.Store != store && to.Store != (shard.StoreID{})
-	})
-}
-
-// A fetcher fetches states.
-type fetcher interface {
-	Fetch(ctx context.Context, f *shard.Fetch, into shard.Staging) error
-}
+// Send implements mail.
+func (w *network) Send(s shard.Send) { w.peers.Send(s) }
 
 // Fetch implements mail.
 func (w *network) Fetch(ctx context.Context, f *shard.Fetch, into shard.Staging) error {
-	if p, ok := any(w.peers).(fetcher); ok {
-		return p.Fetch(ctx, f, into)
-	}
-	return errors.New("states cannot be fetched yet")
+	return w.peers.Fetch(ctx, f, into)
 }
 
 var _ mail = (*network)(nil)
