@@ -9,6 +9,7 @@ import (
 	"github.com/meridian-relay/meridian/core/shard"
 	"github.com/meridian-relay/meridian/core/store"
 	"github.com/meridian-relay/meridian/internal/config"
+	"github.com/meridian-relay/meridian/internal/pki"
 	"github.com/meridian-relay/meridian/relay"
 )
 
@@ -62,7 +63,7 @@ func exitCode(err error) int {
 	if errors.Is(err, errTired) || isUnhealthy(err) {
 		return exitUnhealthy
 	}
-	if errors.Is(err, config.ErrExists) || isConflict(err) {
+	if errors.Is(err, config.ErrExists) || errors.Is(err, pki.ErrExists) || isConflict(err) {
 		return exitConflict
 	}
 	if e, ok := errors.AsType[*relay.Error](err); ok {

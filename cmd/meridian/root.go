@@ -73,7 +73,7 @@ func newRoot(a *app) (root *cobra.Command, started *bool) {
 	root.SetErr(a.err)
 	root.AddCommand(
 		newDev(a), newServe(a), newPub(a), newSub(a), newHistory(a),
-		newShard(a), newChannel(a), newToken(a), newContext(a), newConfig(a), newBench(a), newCheck(a), newVersion(a),
+		newShard(a), newChannel(a), newToken(a), newPKI(a), newContext(a), newConfig(a), newBench(a), newCheck(a), newVersion(a),
 	)
 	root.InitDefaultCompletionCmd()
 	root.InitDefaultHelpCmd()
