@@ -95,3 +95,10 @@ func (d *doors) leave(within time.Duration) {
 		server.GoAway(relay.GoingAway, within, nil)
 	}
 }
+
+// empty reports whether everybody has gone.
+func (d *doors) empty() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.sessions) == 0
+}

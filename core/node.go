@@ -17,6 +17,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/meridian-relay/meridian/core/nodeapi"
 	"github.com/meridian-relay/meridian/core/shard"
 	"github.com/meridian-relay/meridian/core/store"
 	"github.com/meridian-relay/meridian/relay"
@@ -121,7 +122,12 @@ type Node struct {
 	shown   *hub.Hub // what is here, for nodes
 	reached *hub.Hub // what can be reached from here, for edges
 	network *network // nil: alone
-	started atomic.Bool
+
+	replacing replacements
+	hand      chan struct{} // leaderships are to be handed over
+	slowAt    atomic.Int64  // when the disk was last slow, Unix ns
+	draining  atomic.Bool
+	started   atomic.Bool
 }
 
 // NewNode opens the folder and what stands there; Run serves. Errors: ErrEmpty, those of
@@ -135,7 +141,9 @@ func NewNode(c NodeConfig) (*Node, error) {
 		return nil, fmt.Errorf("%w: %s: begin a new fleet on it with --bootstrap; if this node had data and lost it, "+
 			"start it with --join, and have it taken in with \"meridian shard replace --node %s\"", ErrEmpty, c.Dir, c.Name)
 	}
-	n := &Node{cfg: c, log: c.Log, inbox: &inbox{}}
+	n := &Node{cfg: c, log: c.Log, inbox: &inbox{}, hand: make(chan struct{}, 1)}
+	n.replacing.of = make(map[shard.Node][]nodeapi.Replacement)
+	n.replacing.active = make(map[shard.Node]bool)
 	n.store, err = store.Open(store.Config{
 		Dir: c.Dir, Fleet: c.Fleet, Node: c.Name, Cache: c.Cache, Logger: c.Log,
 		Flushed: n.inbox.flushed, ReadOnly: n.readOnly, Slow: n.slow,
@@ -264,6 +272,10 @@ func (n *Node) parts() []part {
 		{"fan-out to nodes", n.shown.Run},
 		{"fan-out to edges", n.reached.Run},
 	}
+	list = append(list, part{"replacements", n.replacing.run}, part{"balance", n.balance})
+	if n.cfg.Ops != nil {
+		list = append(list, part{"ops", n.serveOps})
+	}
 	if w := n.network; w != nil {
 		list = slices.Insert(list, 1, part{"peers", w.run})
 		list = slices.Insert(list, 3, part{"links", w.ways.run})
@@ -271,9 +283,6 @@ func (n *Node) parts() []part {
 	}
 	return list
 }
-
-// drain takes the node out of service.
-func (n *Node) drain() {}
 
 // Store returns the id of the node's disk.
 func (n *Node) Store() shard.StoreID { return n.store.Identity().Store }
@@ -313,12 +322,4 @@ func (n *Node) readOnly(on bool) {
 	if n.local != nil && n.local.readOnly.Swap(on) != on {
 		n.log.Warn("disk space", "read_only", on)
 	}
-}
-
-// slow hands leaderships away while the disk hangs.
-func (n *Node) slow(d time.Duration) {
-	if n.runner == nil {
-		return
-	}
-	n.log.Warn("the disk is slow; handing leaderships away", "sync_since", d)
 }

@@ -2,6 +2,8 @@ package channel
 
 import (
 	"bytes"
+	"iter"
+	"math/bits"
 
 	"github.com/meridian-relay/meridian/relay"
 )
@@ -17,4 +19,25 @@ func Defined(r Reader, ns relay.Namespace, p Policy) (defined, same bool) {
 	v, ok := r.Get(appendName(nil, kindPolicy, ns))
 	want := p.filled()
 	return ok, ok && bytes.Equal(v, want.append(nil))
+}
+
+// Owned is how much a shard owns of a namespace.
+type Owned struct{ Slots, Pins int }
+
+// Owns yields the namespaces of which a shard owns something.
+func Owns(r Reader) iter.Seq2[relay.Namespace, Owned] {
+	return func(yield func(relay.Namespace, Owned) bool) {
+		for k := range r.Ascend([]byte{kindOwned}, []byte{kindOwned + 1}) {
+			ns := relay.Namespace(k[1:])
+			var o ownership
+			loadOwnership(r, nil, ns, &o)
+			n := Owned{Pins: int(o.pins)}
+			for _, b := range o.slots {
+				n.Slots += bits.OnesCount8(b)
+			}
+			if !yield(ns, n) {
+				return
+			}
+		}
+	}
 }

@@ -31,4 +31,9 @@ func TestLook(t *testing.T) {
 	if defined, _ := channel.Defined(v, "m", policy); defined {
 		t.Error("m is not defined")
 	}
+	for ns, o := range channel.Owns(v) {
+		if ns != "n" || o.Slots != relay.Slots || o.Pins != 0 {
+			t.Error(ns, o)
+		}
+	}
 }

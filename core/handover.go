@@ -1,0 +1,159 @@
+package core
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/meridian-relay/meridian/core/shard"
+)
+
+const (
+	steadyFor   = 10 * time.Second // a node that is heard of for so long may lead
+	awayFor     = 5 * time.Minute  // so long before a leader goes home to another region
+	balanceLook = time.Second
+	transferFor = 3 * time.Second
+)
+
+// drain takes the node out of service: its leaders are handed over, then edges and nodes are
+// asked to go.
+func (n *Node) drain() {
+	n.draining.Store(true)
+	if n.cfg.Grace <= 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), n.cfg.Grace)
+	defer cancel()
+	n.handOver(ctx)
+	if n.network == nil {
+		return
+	}
+	n.network.doors.leave(n.cfg.Grace)
+	look := time.NewTicker(20 * time.Millisecond)
+	defer look.Stop()
+	for !n.network.doors.empty() {
+		select {
+		case <-ctx.Done():
+			return
+		case <-look.C:
+		}
+	}
+}
+
+// handOver hands every leadership to a voter that is alive, as far as there is one.
+func (n *Node) handOver(ctx context.Context) {
+	if n.network == nil {
+		return
+	}
+	var led []shard.ID
+	n.local.each(func(r *replica) {
+		if r.leads() {
+			led = append(led, r.id.Shard)
+		}
+	})
+	pending := 0
+	done := make(chan error, len(led))
+	for _, id := range led {
+		s, ok := n.status(id)
+		if !ok || s.Role != shard.Leading || s.Descriptor == nil {
+			continue
+		}
+		to, best := shard.Number(0), uint64(0)
+		for _, p := range s.Members {
+			m := s.Descriptor.Member(p.Number)
+			if m != nil && m.Node != n.cfg.Name && m.Role == shard.Voter && p.Active && p.Match+1 > best {
+				to, best = p.Number, p.Match+1
+			}
+		}
+		if to == 0 {
+			continue
+		}
+		pending++
+		n.inbox.ask(func(h *shard.Host) { h.Transfer(id, to, func(err error) { done <- err }) }, func() { done <- stopping.Err() })
+	}
+	handed := 0
+	for range pending {
+		select {
+		case err := <-done:
+			if err == nil {
+				handed++
+			}
+		case <-ctx.Done():
+			n.log.Warn("leaderships not all handed over in time", "handed", handed, "led", len(led))
+			return
+		}
+	}
+	if len(led) > 0 {
+		n.log.Info("leaderships handed over", "handed", handed, "led", len(led))
+	}
+}
+
+// slow hands leaderships away while the disk hangs: who leads has to sync.
+func (n *Node) slow(d time.Duration) {
+	n.log.Warn("a sync of the disk takes long; handing leaderships away", "since", d)
+	n.slowAt.Store(time.Now().UnixNano())
+	select {
+	case n.hand <- struct{}{}:
+	default:
+	}
+}
+
+// balance leads shards where they are to be led: each second it hands those back whose first
+// voter is elsewhere and well. It also hands over what slow asks for.
+func (n *Node) balance(ctx context.Context) error {
+	look := time.NewTicker(balanceLook)
+	defer look.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-n.hand:
+			within, cancel := context.WithTimeout(ctx, transferFor)
+			n.handOver(within)
+			cancel()
+		case <-look.C:
+			if n.network != nil && !n.draining.Load() {
+				n.sendHome(ctx)
+			}
+		}
+	}
+}
+
+// sendHome hands over what another node is to lead.
+func (n *Node) sendHome(ctx context.Context) {
+	plan := n.local.plan.Load()
+	for i := range plan.shards {
+		s := &plan.shards[i]
+		home := s.voters[0]
+		r := n.local.replica(s.id)
+		if r == nil || !r.leads() || home == n.cfg.Name || ctx.Err() != nil {
+			continue
+		}
+		wait := steadyFor
+		if n.regionOf(home) != n.regionOf(n.cfg.Name) {
+			wait = awayFor
+		}
+		if n.network.aliveFor(home) < wait {
+			continue
+		}
+		status, ok := n.status(s.id)
+		if !ok || status.Descriptor == nil {
+			continue
+		}
+		m := status.Descriptor.On(home)
+		if m == nil || m.Role != shard.Voter {
+			continue
+		}
+		// One that is behind would hold publishes up until it has caught up.
+		ready := slices.ContainsFunc(status.Members, func(p shard.Progress) bool {
+			return p.Number == m.Number && p.Active && !p.Snapshot && p.Match+replaceNear >= status.Last
+		})
+		if ready {
+			within, cancel := context.WithTimeout(ctx, transferFor)
+			if err := n.Transfer(within, s.id, home); err != nil {
+				n.log.Info("leader not sent home", "shard", s.id.String(), "home", home, "err", err)
+			}
+			cancel()
+		}
+	}
+}
