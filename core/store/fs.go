@@ -65,6 +65,15 @@ func (f *countedFS) OpenReadWrite(name string, c vfs.DiskWriteCategory, o ...vfs
 	return f.wrap(file, err, c)
 }
 
+// GetDiskUsage fails softly: Pebble takes other errors for a failing disk.
+func (f *countedFS) GetDiskUsage(path string) (vfs.DiskUsage, error) {
+	u, err := f.FS.GetDiskUsage(path)
+	if err != nil {
+		return u, vfs.ErrUnsupported
+	}
+	return u, nil
+}
+
 func (f *countedFS) Unwrap() vfs.FS { return f.FS }
 
 type countedFile struct {
