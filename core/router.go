@@ -1,6 +1,7 @@
 package core
 
 import (
+	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -50,9 +51,14 @@ func (t *Router) Publish(p relay.Publication, answer func(relay.Position, relay.
 	}
 	up := t.to(node)
 	if up == nil {
+		t.miss(id, node)
 		return relay.ErrUnavailable
 	}
-	return up.Publish(p, t.settle(id, node, answer))
+	err := up.Publish(p, t.settle(id, node, answer))
+	if errors.Is(err, relay.ErrUnavailable) {
+		t.miss(id, node)
+	}
+	return err
 }
 
 // settle learns from an answer. A publish that met the wrong node was not taken, and is the
@@ -69,19 +75,40 @@ func (t *Router) settle(id shard.ID, asked shard.Node, answer func(relay.Positio
 
 // learn notes where a node said that the leader is; nowhere: it is not where it was.
 func (t *Router) learn(id shard.ID, asked shard.Node, end relay.End) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
 	if len(end.Hint.Alternatives) == 1 && end.Hint.Alternatives[0] != string(asked) {
+		t.mu.Lock()
+		defer t.mu.Unlock()
 		t.leaders[id] = hint{shard.Node(end.Hint.Alternatives[0]), t.local.clock()}
 		return
 	}
-	if t.leaders[id].node == asked {
-		delete(t.leaders, id)
+	t.miss(id, asked)
+}
+
+// miss notes that a node cannot say where the leader is, or cannot be reached: without a replica
+// here, that knows better, the next voter of the plan is asked.
+func (t *Router) miss(id shard.ID, asked shard.Node) {
+	r := t.local.replica(id)
+	s := t.local.plan.Load().of(id)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if h, ok := t.leaders[id]; ok && h.node != asked {
+		return // there is newer news
+	}
+	delete(t.leaders, id)
+	if r != nil && r.class() != 0 || s == nil {
+		return
+	}
+	at := slices.Index(s.voters, asked)
+	for i := range s.voters {
+		if next := s.voters[(at+1+i)%len(s.voters)]; next != t.local.node && next != asked {
+			t.leaders[id] = hint{next, t.local.clock()}
+			return
+		}
 	}
 }
 
 // leader returns the node to publish to: what a replica here knows counts, but for a fresh hint;
-// else the last hint, and else the first that the plan names.
+// else the last hint, and else the first other voter that the plan names.
 func (t *Router) leader(id shard.ID) (shard.Node, bool) {
 	t.mu.Lock()
 	h, hinted := t.leaders[id]
@@ -100,10 +127,16 @@ func (t *Router) leader(id shard.ID) (shard.Node, bool) {
 	if hinted {
 		return h.node, true
 	}
-	if s := t.local.plan.Load().of(id); s != nil {
-		return s.voters[0], true
+	s := t.local.plan.Load().of(id)
+	if s == nil {
+		return "", false
 	}
-	return "", false
+	for _, n := range s.voters {
+		if n != t.local.node { // whose replica, if it was ever there, is gone
+			return n, true
+		}
+	}
+	return s.voters[0], true
 }
 
 // Subscribe implements relay.Upstream: a subscription reads the replica here, or the nearest.
@@ -173,8 +206,14 @@ func (s *routed) Next(dst []relay.Frame, maxBytes int) []relay.Frame {
 	from := len(dst)
 	dst = s.Subscription.Next(dst, maxBytes)
 	for i := from; i < len(dst); i++ {
-		if dst[i].Kind == relay.KindEnd && dst[i].End.Code == relay.Moved {
+		if dst[i].Kind != relay.KindEnd {
+			continue
+		}
+		switch dst[i].End.Code {
+		case relay.Moved:
 			s.router.learn(s.shard, s.node, *dst[i].End)
+		case relay.Unavailable, relay.LinkLost:
+			s.router.miss(s.shard, s.node)
 		}
 	}
 	return dst
