@@ -339,3 +339,28 @@ func TestNoLeaderServesBeforeItsOwnTerm(t *testing.T) {
 	d.leader().acked("demo:x", "three")
 	d.same()
 }
+
+// TestALongWayIsPipelined: publishes do not wait for the answers to those before them, but for
+// the disk.
+func TestALongWayIsPipelined(t *testing.T) {
+	d := newDrive(t, "a", "b", "c")
+	leader := d.three()
+	d.drop = func(_, to shard.Node, m shard.Message) bool { return to == leader.name } // still on their way
+	before, _ := leader.host.Status(1)
+	for range 10 {
+		leader.publish("demo:x", "one")
+		d.run()
+	}
+	if st, _ := leader.host.Status(1); st.Last-before.Last != 10 {
+		t.Errorf("10 publishes, each after the other's sync, took %d entries", st.Last-before.Last)
+	}
+	d.lag[leader.name] = true
+	before, _ = leader.host.Status(1)
+	for range 10 {
+		leader.publish("demo:x", "two")
+		d.run()
+	}
+	if st, _ := leader.host.Status(1); st.Last-before.Last != 1 {
+		t.Errorf("10 publishes during a sync took %d entries", st.Last-before.Last)
+	}
+}

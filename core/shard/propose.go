@@ -15,9 +15,11 @@ const (
 	outcomeWithin = 10 * time.Second
 	// publishCost counts for a publish beside its body.
 	publishCost = 512
-	// pipelined is how many entries are on their way before publishes wait for each other:
-	// one is being written while the next fills.
+	// pipelined is how many entries are being written here before publishes wait for each
+	// other: one is synced while the next fills.
 	pipelined = 2
+	// maxPipeline is how many have no outcome: on a long way, many.
+	maxPipeline = 64
 )
 
 // A waiter is a publish that is not in an entry yet.
@@ -91,11 +93,11 @@ func (h *Host) Publish(s ID, p relay.Publication, answer Answer) error {
 	return nil
 }
 
-// flush makes entries of publishes that wait: at once where little is on its way, else when an
-// entry is full.
+// flush makes entries of publishes that wait: at once where little is being written, else when
+// an entry is full.
 func (r *replica) flush() {
 	for r.role == Leading && r.moving == nil && r.waiting.len() > 0 {
-		if len(r.proposed) >= pipelined && r.waiting.bytes < maxEntry {
+		if r.waiting.bytes < maxEntry && r.crowded() {
 			return
 		}
 		if r.flying > 0 && r.flying+uint64(min(r.waiting.bytes, maxEntry)) > r.h.cfg.Uncommitted {
@@ -103,6 +105,13 @@ func (r *replica) flush() {
 		}
 		r.gather()
 	}
+}
+
+// crowded reports whether to wait for company. The way to the other members does not count, so
+// that a publish takes one round trip on a long one; but then one sync at a time is enough.
+func (r *replica) crowded() bool {
+	writing := len(r.writes) + r.fresh
+	return writing >= pipelined || writing > 0 && len(r.proposed) >= pipelined || len(r.proposed) >= maxPipeline
 }
 
 // gather makes one entry.
@@ -146,6 +155,7 @@ func (r *replica) propose(data []byte, p *proposal) error {
 	}
 	r.flying += uint64(len(data))
 	r.proposed = append(r.proposed, proposed{p: p})
+	r.fresh++
 	r.wake()
 	r.mark()
 	return nil

@@ -57,6 +57,7 @@ type replica struct {
 	waiting queue
 	// proposed are entries made here under the present term, that are not handed to an Apply.
 	proposed []proposed
+	fresh    int    // how many of them are not in a Write yet
 	flying   uint64 // bytes of entries made here that are not applied
 
 	asking []barrier
@@ -196,7 +197,7 @@ func (r *replica) soft(leads bool, leader Number, term uint64) {
 // lead begins or ends leadership.
 func (r *replica) lead(leads bool) {
 	r.leads = leads
-	r.flying, r.idle, r.keep = 0, 0, 0
+	r.flying, r.fresh, r.idle, r.keep = 0, 0, 0, 0
 	if leads {
 		r.role = Elected
 		return

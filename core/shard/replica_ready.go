@@ -74,6 +74,7 @@ func (r *replica) write(m *raftpb.Message) {
 		}
 		return
 	}
+	r.fresh = 0
 	r.log.append(w.Entries)
 	r.assign(w.Entries)
 	r.writes = append(r.writes, w)
