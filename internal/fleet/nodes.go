@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"net"
@@ -38,12 +39,26 @@ func newLinks(c NodesConfig, log *slog.Logger) (*link.Links, part, error) {
 	if len(c.Addresses) == 0 {
 		return nil, part{}, errors.New("no node to link to; name at least one HOST:PORT")
 	}
-	dialer, err := transport.NewDialer(transport.DialerConfig{TLS: c.TLS, IdleTimeout: silentFor, KeepAlive: aliveEvery})
-	if err != nil {
-		return nil, part{}, err
+	dialers := make(map[string]*transport.Dialer)
+	end := func() {
+		for _, d := range dialers {
+			d.Close()
+		}
+	}
+	for _, address := range c.Addresses {
+		host, _, err := net.SplitHostPort(address)
+		if err == nil && dialers[address] == nil {
+			dialers[address], err = transport.NewDialer(transport.DialerConfig{
+				TLS: toNode(c.TLS, host), IdleTimeout: silentFor, KeepAlive: aliveEvery,
+			})
+		}
+		if err != nil {
+			end()
+			return nil, part{}, fmt.Errorf("node %q: %w", address, err)
+		}
 	}
 	connect := func(ctx context.Context, address string) (*link.Link, error) {
-		session, err := dialer.QUIC(ctx, address)
+		session, err := dialers[address].QUIC(ctx, address)
 		if err != nil {
 			return nil, err
 		}
@@ -65,7 +80,7 @@ func newLinks(c NodesConfig, log *slog.Logger) (*link.Links, part, error) {
 	})
 	return links, part{"links", func(ctx context.Context) error {
 		err := links.Run(ctx)
-		dialer.Close()
+		end()
 		return err
 	}}, nil
 }
