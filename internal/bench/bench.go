@@ -30,6 +30,14 @@ type Config struct {
 	// Sessions bounds the sessions of one process, for a machine or a test that is small.
 	// 0: as many as the row says.
 	Sessions int
+	// Dir is a folder on the disk under test. Empty: the system's for temporary files.
+	Dir string
+	// Via is how nodes are driven: "node" or "session". Empty: both.
+	Via string
+	// Unanswered is how many publishes each of many publishers has on the way. 0: 32.
+	Unanswered int
+	// NoBase leaves the baselines out.
+	NoBase bool
 	// Window is the credit of a subscription, bytes. 0: 64 KiB.
 	Window uint64
 	// Profiles is a folder for CPU profiles of the servers. Empty: none.
@@ -80,7 +88,10 @@ func Run(ctx context.Context, cfg Config) error {
 	if !ok {
 		return fmt.Errorf("%w: flow control %q; write off, on or both", ErrAsked, cfg.Flow)
 	}
-	chosen, err := choose(cfg.Rows, cfg.Group)
+	if cfg.Via != "" && cfg.Via != viaNode && cfg.Via != viaSession {
+		return fmt.Errorf("%w: via %q; write %s or %s", ErrAsked, cfg.Via, viaNode, viaSession)
+	}
+	chosen, err := choose(cfg.Rows, cfg.Group, cfg.Via)
 	if err != nil {
 		return err
 	}
@@ -119,7 +130,14 @@ func runRow(ctx context.Context, cfg Config, r row, flow bool) (*result, error) 
 		*to = append(*to, s)
 		return nil
 	}
-	for i := range cfg.Pairs {
+	if cfg.NoBase {
+		res.row.base, r.base = nil, nil
+	}
+	pairs := cfg.Pairs
+	if r.alone {
+		pairs = 1
+	}
+	for i := range pairs {
 		sides := []func() error{
 			func() error { return one(i, "meridian", r.subject, &res.subject) },
 			func() error {

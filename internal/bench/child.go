@@ -19,6 +19,8 @@ const (
 	roleBaseline role = "baseline" // the baseline's server
 	roleMeridian role = "meridian" // a relay: home, hub and edge
 	roleLoad     role = "load"     // clients
+	roleNodes    role = "nodes"    // durable nodes, and publishers on them
+	roleStream   role = "stream"   // bare QUIC streams
 )
 
 // A request is one line to a child; it answers each with one line, in order.
@@ -33,6 +35,10 @@ type request struct {
 	On       bool   // pause or go on
 	Collect  bool   // garbage, before usage is taken
 	File     string // of a profile; empty: end it
+	Nodes    *nodesSetup
+	Drive    *drive
+	Via      *ready // drive or read through a session to it; nil: what runs here
+	Read     *readPlan
 }
 
 // listen says how a server is set up.
@@ -47,6 +53,9 @@ type answer struct {
 	Ready *ready `json:",omitempty"`
 	Usage *meter.Usage
 	Count *load.Count
+	Drove *driven   `json:",omitempty"`
+	Read  *readDone `json:",omitempty"`
+	Disk  *diskUse  `json:",omitempty"`
 }
 
 // ready says where a server can be reached.
@@ -54,6 +63,8 @@ type ready struct {
 	Addr  string
 	Path  string
 	Token string
+	// Of a node: its authority, and a certificate for an edge, in PEM.
+	CA, Cert, Key []byte
 }
 
 // errUnknown: a child got a request that its role does not have.
@@ -76,8 +87,13 @@ func Child(ctx context.Context, name string, in io.Reader, out io.Writer) error 
 		c = &meridianServer{}
 	case roleLoad:
 		c = &clients{}
+	case roleNodes:
+		c = &nodesServer{}
+	case roleStream:
+		c = &streamServer{}
 	default:
-		return fmt.Errorf("bench: role %q; roles: %s, %s, %s", name, roleBaseline, roleMeridian, roleLoad)
+		return fmt.Errorf("bench: role %q; roles: %s, %s, %s, %s, %s", name,
+			roleBaseline, roleMeridian, roleLoad, roleNodes, roleStream)
 	}
 	defer c.close()
 	lines := bufio.NewScanner(in)

@@ -100,6 +100,15 @@ func (p *process) freeze(on bool) error {
 	return p.cmd.Process.Signal(s)
 }
 
+// kill ends the process as SIGKILL does.
+func (p *process) kill() error {
+	if err := p.cmd.Process.Kill(); err != nil {
+		return err
+	}
+	_ = p.cmd.Wait() // it says that it was killed
+	return nil
+}
+
 // end closes the pipe and waits; a child that does not end within 30 s is killed.
 func (p *process) end() error {
 	_ = p.freeze(false)

@@ -25,6 +25,7 @@ type figure struct {
 	BaseRuns []float64 `json:"base_runs,omitempty"`
 	Bound    string    `json:"bound,omitempty"`
 	Missed   bool      `json:"missed,omitempty"`
+	limit    string    // the bound, without the metric's name
 }
 
 // figures returns the metrics in order.
@@ -44,7 +45,8 @@ func (r *result) figures() []figure {
 		for _, b := range r.row.bounds {
 			if b.of == m {
 				f.Bound = b.String()
-				f.Missed = b.ratio > 0 && f.Ratio != nil && *f.Ratio > b.ratio || b.most > 0 && v > b.most
+				f.Missed = b.missed(v, f.Ratio)
+				f.limit = b.limit()
 			}
 		}
 		list = append(list, f)
@@ -125,12 +127,8 @@ func (r *result) print(cfg Config) error {
 				verdict = "MISSED"
 			}
 		}
-		_, bound, _ := strings.Cut(f.Bound, "≤")
-		if bound != "" {
-			bound = "≤" + bound
-		}
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t\n",
-			name, number(f.Meridian), baseText, ratioText, bound, verdict, f.pairs())
+			name, number(f.Meridian), baseText, ratioText, f.limit, verdict, f.pairs())
 	}
 	if err := w.Flush(); err != nil {
 		return err

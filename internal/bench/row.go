@@ -21,21 +21,41 @@ type row struct {
 	bounds        []bound
 	// flow says whether session flow control matters.
 	flow bool
+	// via, for rows that come in two kinds.
+	via string
+	// alone: one run is the figure, for it takes long.
+	alone bool
 }
 
 // A bound is what a figure must reach: a ratio to the base, or a value.
 type bound struct {
-	of    metric
-	ratio float64 // 0: no ratio
-	most  float64 // 0: no value
+	of         metric
+	ratio      float64 // at most; 0: no ratio
+	most       float64 // 0: no value
+	leastRatio float64 // 0: none
+	least      float64 // 0: none
 }
 
 func (b bound) String() string {
-	if b.ratio > 0 {
+	switch {
+	case b.ratio > 0:
 		return fmt.Sprintf("%s ≤ %.2f ×", b.of.Name, b.ratio)
+	case b.leastRatio > 0:
+		return fmt.Sprintf("%s ≥ %.2f ×", b.of.Name, b.leastRatio)
+	case b.least > 0:
+		return fmt.Sprintf("%s ≥ %g %s", b.of.Name, b.least, b.of.Unit)
 	}
 	return fmt.Sprintf("%s ≤ %g %s", b.of.Name, b.most, b.of.Unit)
 }
+
+// missed reports whether a value, and a ratio if there is one, do not reach the bound.
+func (b bound) missed(v float64, ratio *float64) bool {
+	return b.ratio > 0 && ratio != nil && *ratio > b.ratio || b.most > 0 && v > b.most ||
+		b.leastRatio > 0 && ratio != nil && *ratio < b.leastRatio || b.least > 0 && v < b.least
+}
+
+// limit is the bound without its figure's name.
+func (b bound) limit() string { return strings.TrimPrefix(b.String(), b.of.Name+" ") }
 
 // against returns the two runs of a trial that both servers can do.
 func against(t trial) (subject, base func(context.Context, *bench) (sample, error)) {
@@ -86,11 +106,12 @@ func rows() []row {
 		flow:     true,
 	}
 	idle.subject, idle.base = against(trial{sessions: 2000, channels: 1, idle: true})
-	return append(list, idle, further("subscriptions-own", true, 2500), further("subscriptions-shared", false, 400),
+	list = append(list, idle, further("subscriptions-own", true, 2500), further("subscriptions-shared", false, 400),
 		slowRow("unread", unread, "20 readers that stopped reading, at 0.5 MB/s", bound{of: readerHeap, most: 64}),
 		slowRow("frozen", frozen, "20 readers stopped by SIGSTOP for 10 s, at 0.5 MB/s"),
 		slowRow("far", far, "20 readers at a round trip of 150 ms, at 0.5 MB/s"),
 		hubRow("hub-one-channel", 1), hubRow("hub-many-channels", 100_000))
+	return append(list, publishRows()...)
 }
 
 func fanout(name string, t trial, bounds ...bound) row {
@@ -99,9 +120,13 @@ func fanout(name string, t trial, bounds ...bound) row {
 	return r
 }
 
-// choose returns the rows of these names or groups, all for none; with a group, of that alone.
-func choose(names []string, group string) ([]row, error) {
+// choose returns the rows of these names or groups, all for none; with a group, of that alone;
+// with a via, of that kind.
+func choose(names []string, group, via string) ([]row, error) {
 	all := rows()
+	if via != "" {
+		all = slices.DeleteFunc(all, func(r row) bool { return r.via != "" && r.via != via })
+	}
 	if group != "" {
 		all = slices.DeleteFunc(all, func(r row) bool { return r.group != group })
 	}

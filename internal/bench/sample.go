@@ -35,12 +35,27 @@ var (
 	readerHeap     = metric{"memory per slow reader", "KB"}
 	readerRSS      = metric{"RSS per slow reader", "KB"}
 	addedGo        = metric{"goroutines at rest beyond one", ""}
+	ackP50         = metric{"acknowledged, p50", "ms"}
+	ackP99         = metric{"acknowledged, p99", "ms"}
+	ackMax         = metric{"acknowledged, max", "ms"}
+	stalled        = metric{"longest time without an acknowledgement", "ms"}
+	syncsPer       = metric{"syncs per message", ""}
+	writtenPer     = metric{"bytes written per byte published", ""}
+	diskPerLive    = metric{"disk per live byte, worst", ""}
+	readRate       = metric{"read", "MB/s"}
+	servingAfter   = metric{"serving after", "ms"}
+	restCPU        = metric{"CPU at rest", "% of a core"}
+	syncsRest      = metric{"syncs at rest", ""}
+	restingBytes   = metric{"memory per channel at rest", "B"}
+	activeBytes    = metric{"memory per channel with a subscription", "B"}
 )
 
 var metrics = []metric{
 	cpuPerMessage, perMessage, sendsPer, p50, p99, slowest, messageRate, messages, idleCPU,
 	rssPerSession, heapPerSession, stackPer, goroutinesPer, rss, heap, stacks, goroutines,
 	subBytes, subRSS, readerHeap, readerRSS, addedGo,
+	ackP50, ackP99, ackMax, stalled, syncsPer, writtenPer, diskPerLive, readRate, servingAfter,
+	restCPU, syncsRest, restingBytes, activeBytes,
 }
 
 // A sample is what one run measured.
@@ -70,6 +85,12 @@ func medianOf(v []float64) float64 {
 		return v[mid]
 	}
 	return (v[mid-1] + v[mid]) / 2
+}
+
+// histogram returns a function from a percentage to the time that so many did not exceed, in ms.
+func histogram(took []time.Duration) func(percent int) float64 {
+	sorted := slices.Sorted(slices.Values(took))
+	return func(percent int) float64 { return ms(sorted[(len(sorted)-1)*percent/100]) }
 }
 
 func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }

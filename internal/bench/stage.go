@@ -3,8 +3,6 @@ package bench
 import (
 	"context"
 	"errors"
-	"path/filepath"
-	"strconv"
 
 	"github.com/meridian-relay/meridian/internal/bench/load"
 )
@@ -117,14 +115,6 @@ func (st *stage) touch(clients *process) error {
 }
 
 // profile takes a CPU profile of the server until stop, if one is wanted.
-func (st *stage) profile(b *bench, t trial) (stop func() error, err error) {
-	if b.cfg.Profiles == "" {
-		return func() error { return nil }, nil
-	}
-	b.profiles++
-	file := filepath.Join(b.cfg.Profiles, b.row+"-"+string(t.server)+"-"+strconv.Itoa(b.profiles)+".pprof")
-	if err := st.server.do(request{Do: "profile", File: file}); err != nil {
-		return nil, err
-	}
-	return func() error { return st.server.do(request{Do: "profile"}) }, nil
+func (st *stage) profile(b *bench) (stop func() error, err error) {
+	return st.server.profiled(b)
 }

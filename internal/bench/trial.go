@@ -107,7 +107,7 @@ func (t trial) measure(ctx context.Context, b *bench, st *stage, clients *proces
 	if err := clients.do(request{Do: "reset"}); err != nil {
 		return nil, err
 	}
-	stop, err := st.profile(b, t)
+	stop, err := st.profile(b)
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,166 @@
+package bench
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/meridian-relay/meridian/relay"
+)
+
+// A drive is publishers on an Upstream, each with a producer and a channel of its own.
+type drive struct {
+	Publishers int
+	Unanswered int           // publishes of each
+	Size       int           // of a payload, bytes
+	For        time.Duration // after a tenth of it, to warm up
+	Rate       float64       // publishes a second of all; 0: as fast as they are answered
+	Prefix     string        // of the channels; empty: bench:p
+	Spread     int           // channels of each publisher, in turn; 0: 1
+	Most       uint64        // publishes of each, all of them counted; 0: as many as there is time for
+}
+
+// A driven is what a drive measured.
+type driven struct {
+	Messages      uint64 // acknowledged
+	Took          time.Duration
+	P50, P99, Max time.Duration // from publish to acknowledgement
+	Stall         time.Duration // the longest time in which nothing was acknowledged
+	Busy          uint64        // publishes that were refused at once, and repeated
+}
+
+// errRefused: the home answered otherwise than a benchmark expects.
+var errRefused = errors.New("a publish was refused")
+
+// A driver is a drive that runs.
+type driver struct {
+	drive
+	up    relay.Upstream
+	from  time.Time // what began before is not counted
+	until time.Time
+
+	mu    sync.Mutex
+	hist  *hdrhistogram.Histogram // µs
+	last  time.Time               // of the last acknowledgement
+	stall time.Duration
+	busy  uint64
+	err   error
+}
+
+// run drives an Upstream.
+func (d drive) run(ctx context.Context, up relay.Upstream) (driven, error) {
+	if d.Prefix == "" {
+		d.Prefix = "bench:p"
+	}
+	d.Spread = max(d.Spread, 1)
+	began := time.Now()
+	r := &driver{drive: d, up: up, hist: hdrhistogram.New(1, 600_000_000, 3), last: began}
+	r.from = began.Add(d.For / 10)
+	r.until = r.from.Add(d.For)
+	if d.Most > 0 {
+		r.from, r.until = began, began.Add(time.Hour)
+	}
+	var wg sync.WaitGroup
+	for i := range d.Publishers {
+		wg.Go(func() { r.publisher(ctx, i) })
+	}
+	wg.Wait()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	us := func(v int64) time.Duration { return time.Duration(v) * time.Microsecond }
+	took := d.For
+	if d.Most > 0 {
+		took = time.Since(began)
+	}
+	return driven{
+		Messages: uint64(r.hist.TotalCount()), Took: took, Stall: r.stall, Busy: r.busy,
+		P50: us(r.hist.ValueAtQuantile(50)), P99: us(r.hist.ValueAtQuantile(99)), Max: us(r.hist.Max()),
+	}, errors.Join(r.err, ctx.Err())
+}
+
+// publisher publishes until the time is over, or something fails, and waits for all answers.
+func (r *driver) publisher(ctx context.Context, i int) {
+	body := publishBody(r.Size, i)
+	var producer relay.Producer
+	binary.BigEndian.PutUint64(producer[:], rand.Uint64())
+	binary.BigEndian.PutUint64(producer[8:], rand.Uint64())
+	room := make(chan struct{}, r.Unanswered)
+	var pace <-chan time.Time
+	if r.Rate > 0 {
+		t := time.NewTicker(time.Duration(float64(time.Second) * float64(r.Publishers) / r.Rate))
+		defer t.Stop()
+		pace = t.C
+	}
+	spread := uint64(r.Spread)
+	for n := uint64(0); r.goesOn(ctx, n); n++ {
+		if pace != nil {
+			<-pace
+		}
+		p := relay.Publication{
+			Channel: relay.Channel(fmt.Sprintf("%s%d", r.Prefix, uint64(i)*spread+n%spread)),
+			Subject: "bench", Producer: producer, N: 1 + n/spread, Body: body,
+		}
+		room <- struct{}{}
+		for began := time.Now(); ; time.Sleep(time.Millisecond) {
+			err := r.up.Publish(p, func(_ relay.Position, end relay.End) {
+				r.answered(began, end)
+				<-room
+			})
+			if err == nil {
+				break
+			}
+			r.mu.Lock()
+			r.busy++
+			r.mu.Unlock()
+			if ctx.Err() != nil {
+				<-room
+				break
+			}
+		}
+	}
+	for range cap(room) {
+		room <- struct{}{}
+	}
+}
+
+func (r *driver) goesOn(ctx context.Context, n uint64) bool {
+	if ctx.Err() != nil || r.Most > 0 && n >= r.Most || !time.Now().Before(r.until) {
+		return false
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.err == nil
+}
+
+func (r *driver) answered(began time.Time, end relay.End) {
+	now := time.Now()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if end.Code != relay.Done {
+		if r.err == nil {
+			r.err = fmt.Errorf("%w: %w", errRefused, end.Err())
+		}
+		return
+	}
+	if now.After(r.from) && !now.After(r.until) {
+		_ = r.hist.RecordValue(min(now.Sub(began).Microseconds(), r.hist.HighestTrackableValue()))
+		if r.last.After(r.from) {
+			r.stall = max(r.stall, now.Sub(r.last))
+		}
+	}
+	r.last = now
+}
+
+// publishBody is the body of a message with a payload of so many random bytes.
+func publishBody(size, seed int) []byte {
+	payload := make([]byte, size)
+	_, _ = rand.NewChaCha8([32]byte{byte(seed), byte(seed >> 8)}).Read(payload)
+	return protowire.AppendBytes(protowire.AppendTag(nil, 1, protowire.BytesType), payload)
+}

@@ -1,0 +1,297 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// keepRows returns the rows about what is kept: on disk, over time, and after a restart.
+func keepRows() []row {
+	list := []row{
+		{
+			name: "written", about: "bytes written to disk per byte published, compaction included, 64 publishers, ten-minute retention (say --for 15m)",
+			subject: publishRun(1, viaNode, drive{Publishers: publishers, Unanswered: unanswered, Size: publishSize, Rate: steadyRate}),
+			bounds:  []bound{{of: writtenPer, most: 5}}, alone: true,
+		}, {
+			name: "retention", about: "5,000 publishes a second, ten-minute retention (say --for 1h)",
+			subject: retentionRun, bounds: []bound{{of: diskPerLive, most: 1.5}, {of: stalled, most: 100}}, alone: true,
+		}, {
+			name: "history", via: viaNode, about: "history of channels of 10,000 messages of 1 KB, cold, one after the other, through a node's Upstream",
+			subject: historyRun(viaNode), bounds: []bound{{of: readRate, least: 200}},
+		}, {
+			name: "history-session", via: viaSession, about: "the same through a session, against a bare QUIC stream",
+			subject: historyRun(viaSession), base: bareHistory, baseName: "QUIC",
+			bounds: []bound{{of: readRate, leastRatio: 0.8}},
+		}, {
+			name: "restart", about: "from the start of a process to publishes taken in every shard, after kill -9 with 1,000,000 messages of 1 KB in 10,000 channels",
+			subject: restartRun, bounds: []bound{{of: servingAfter, most: 2000}}, alone: true,
+		}, {
+			name: "groups", about: "3,000 groups at rest on three nodes in one process",
+			subject: groupsRun, bounds: []bound{{of: restCPU, most: 5}}, alone: true,
+		}, {
+			name: "channel-memory", about: "what a channel costs a node in memory: 100,000 at rest, 10,000 with a subscription",
+			subject: channelsRun, bounds: []bound{{of: activeBytes, most: 1024}}, alone: true,
+		},
+	}
+	for i := range list {
+		list[i].group = "publish"
+	}
+	return list
+}
+
+// steadyRate is publishes a second where what counts is not the speed.
+const steadyRate = 5000
+
+// retentionRun publishes at a rate and looks at the disk.
+func retentionRun(ctx context.Context, b *bench) (s sample, err error) {
+	dir, remove, err := b.folder()
+	if err != nil {
+		return nil, err
+	}
+	defer remove(&err)
+	// A short run, to try it, has a retention of a sixth of its length, as the long one.
+	age := min(10*time.Minute, b.cfg.For/6)
+	p, _, err := b.nodes(ctx, nodesSetup{Dir: dir, Age: age})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, p.end()) }()
+	d := drive{Publishers: publishers, Unanswered: unanswered, Size: publishSize, Rate: steadyRate}
+	// The child answers one request at a time: it drives in pieces, and is looked at in between.
+	piece := max(b.cfg.For/60, 100*time.Millisecond)
+	var ratios []float64
+	var worst, p99 time.Duration
+	total, began := uint64(0), time.Now()
+	first, err := p.measure()
+	if err != nil {
+		return nil, err
+	}
+	last := first
+	for time.Since(began) < b.cfg.For {
+		d.For = piece
+		a, err := p.call(request{Do: "drive", Drive: &d})
+		if err != nil {
+			return nil, err
+		}
+		total += a.Drove.Messages
+		worst, p99 = max(worst, a.Drove.Stall, a.Drove.Max), max(p99, a.Drove.P99)
+		if last, err = p.measure(); err != nil {
+			return nil, err
+		}
+		if time.Since(began) > 2*age { // what is kept has its full size
+			rate := float64(total) / time.Since(began).Seconds()
+			ratios = append(ratios, float64(last.disk.Size)/(rate*age.Seconds()*publishSize))
+			fmt.Fprintf(b.cfg.Progress, "  %v: disk %d MB, %.2f × live\n", time.Since(began).Round(time.Second), last.disk.Size/1e6, ratios[len(ratios)-1])
+		}
+	}
+	if len(ratios) == 0 {
+		return nil, errors.New("the run is too short to fill what is kept")
+	}
+	return sample{
+		messages: float64(total), messageRate: float64(total) / time.Since(began).Seconds(),
+		diskPerLive: slices.Max(ratios), stalled: ms(worst), ackP99: ms(p99),
+		writtenPer: float64(last.disk.Written-first.disk.Written) / float64(total) / publishSize,
+	}, nil
+}
+
+// Of the histories: how many channels, and how many messages in each.
+const (
+	historyChannels = 20
+	historyMessages = 10_000
+)
+
+// fill publishes to channels, all of the same length.
+func fill(p *process, prefix string, channels, each int) error {
+	d := drive{Unanswered: 64, Size: publishSize, Prefix: prefix, Publishers: min(channels, publishers)}
+	for channels%d.Publishers != 0 {
+		d.Publishers--
+	}
+	d.Spread = channels / d.Publishers
+	d.Most = uint64(each * d.Spread)
+	_, err := p.call(request{Do: "drive", Drive: &d})
+	return err
+}
+
+// scaledTo divides a size for a small machine or a test.
+func (b *bench) scaledTo(n, by int) int {
+	if b.cfg.Sessions > 0 {
+		return max(n/by, 1)
+	}
+	return n
+}
+
+// historyRun fills channels, and reads them with a new process and nothing in memory.
+func historyRun(via string) func(context.Context, *bench) (sample, error) {
+	return func(ctx context.Context, b *bench) (s sample, err error) {
+		dir, remove, err := b.folder()
+		if err != nil {
+			return nil, err
+		}
+		defer remove(&err)
+		plan := readPlan{Prefix: "bench:h", Channels: historyChannels, Messages: uint64(b.scaledTo(historyMessages, 100))}
+		p, _, err := b.nodes(ctx, nodesSetup{Dir: dir})
+		if err != nil {
+			return nil, err
+		}
+		if err := errors.Join(fill(p, plan.Prefix, plan.Channels, int(plan.Messages)), p.end()); err != nil {
+			return nil, err
+		}
+		if err := cold(dir); err != nil {
+			return nil, err
+		}
+		p, at, err := b.nodes(ctx, nodesSetup{Dir: dir, Linked: via == viaSession})
+		if err != nil {
+			return nil, err
+		}
+		defer func() { err = errors.Join(err, p.end()) }()
+		reader, r := p, request{Do: "read", Read: &plan}
+		if via == viaSession {
+			if reader, err = spawn(ctx, b.cfg.Command, roleNodes); err != nil {
+				return nil, err
+			}
+			defer func() { err = errors.Join(err, reader.end()) }()
+			r.Via = at
+			// The session stands before time runs.
+			if _, err := reader.call(request{Do: "read", Via: at, Read: &readPlan{Prefix: "bench:probe", Channels: 1, Messages: 1}}); err != nil {
+				return nil, err
+			}
+		}
+		stop, err := p.profiled(b)
+		if err != nil {
+			return nil, err
+		}
+		a, err := reader.call(r)
+		if err != nil {
+			return nil, err
+		}
+		return sample{
+			messages: float64(a.Read.Messages), readRate: float64(a.Read.Bytes) / 1e6 / a.Read.Took.Seconds(),
+		}, stop()
+	}
+}
+
+// bareHistory reads as much from a bare stream.
+func bareHistory(ctx context.Context, b *bench) (s sample, err error) {
+	p, err := spawn(ctx, b.cfg.Command, roleStream)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, p.end()) }()
+	a, err := p.call(request{Do: "listen"})
+	if err != nil {
+		return nil, err
+	}
+	n := historyChannels * b.scaledTo(historyMessages, 100)
+	r, err := bareRead(ctx, a.Ready.Addr, uint64(n)*publishSize)
+	if err != nil {
+		return nil, err
+	}
+	return sample{messages: float64(n), readRate: float64(r.Bytes) / 1e6 / r.Took.Seconds()}, nil
+}
+
+// restartRun kills a node without warning, and starts it again.
+func restartRun(ctx context.Context, b *bench) (s sample, err error) {
+	dir, remove, err := b.folder()
+	if err != nil {
+		return nil, err
+	}
+	defer remove(&err)
+	p, _, err := b.nodes(ctx, nodesSetup{Dir: dir})
+	if err != nil {
+		return nil, err
+	}
+	channels, each := b.scaledTo(10_000, 100), 100
+	if err := errors.Join(fill(p, "bench:r", channels, each), p.kill()); err != nil {
+		return nil, err
+	}
+	began := time.Now()
+	p, _, err = b.nodes(ctx, nodesSetup{Dir: dir})
+	if err != nil {
+		return nil, err
+	}
+	after := time.Since(began)
+	defer func() { err = errors.Join(err, p.end()) }()
+	a, err := p.call(request{Do: "read", Read: &readPlan{Prefix: "bench:r", Channels: channels, Messages: uint64(each)}})
+	if err != nil {
+		return nil, fmt.Errorf("after the restart: %w", err)
+	}
+	return sample{messages: float64(a.Read.Messages), servingAfter: ms(after)}, nil
+}
+
+// groupsRun lets many groups rest.
+func groupsRun(ctx context.Context, b *bench) (s sample, err error) {
+	dir, remove, err := b.folder()
+	if err != nil {
+		return nil, err
+	}
+	defer remove(&err)
+	p, _, err := b.nodes(ctx, nodesSetup{Dir: dir, Nodes: 3, Shards: b.scaledTo(3000, 100)})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, p.end()) }()
+	// They have to be founded, and come to rest.
+	if err := pause(ctx, min(time.Minute, 3*b.cfg.For)); err != nil {
+		return nil, err
+	}
+	from, err := p.measure()
+	if err != nil {
+		return nil, err
+	}
+	if err := pause(ctx, b.cfg.For); err != nil {
+		return nil, err
+	}
+	to, err := p.measure()
+	if err != nil {
+		return nil, err
+	}
+	took := to.elapsed.Sub(from.elapsed)
+	return sample{
+		restCPU:   100 * float64(to.cpu-from.cpu) / float64(took),
+		syncsRest: float64(to.disk.Syncs - from.disk.Syncs), rss: float64(to.rss) / 1e6,
+	}, nil
+}
+
+// channelsRun measures channels in memory.
+func channelsRun(ctx context.Context, b *bench) (s sample, err error) {
+	dir, remove, err := b.folder()
+	if err != nil {
+		return nil, err
+	}
+	defer remove(&err)
+	p, _, err := b.nodes(ctx, nodesSetup{Dir: dir})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, p.end()) }()
+	resting, active := b.scaledTo(100_000, 100), b.scaledTo(10_000, 100)
+	before, err := p.usage(true)
+	if err != nil {
+		return nil, err
+	}
+	if err := fill(p, "bench:c", resting, 1); err != nil {
+		return nil, err
+	}
+	if err := pause(ctx, b.cfg.For); err != nil { // until the tables of producers are on disk
+		return nil, err
+	}
+	rest, err := p.usage(true)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := p.call(request{Do: "read", Read: &readPlan{Prefix: "bench:c", Channels: active, Hold: true}}); err != nil {
+		return nil, err
+	}
+	held, err := p.usage(true)
+	if err != nil {
+		return nil, err
+	}
+	sum := func(heap, stacks int64) float64 { return float64(heap + stacks) }
+	return sample{
+		restingBytes: (sum(rest.Heap, rest.Stacks) - sum(before.Heap, before.Stacks)) / float64(resting),
+		activeBytes:  (sum(held.Heap, held.Stacks) - sum(rest.Heap, rest.Stacks)) / float64(active),
+	}, nil
+}
