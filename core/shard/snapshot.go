@@ -9,6 +9,7 @@ import (
 
 	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
+	"go.etcd.io/raft/v3/tracker"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -59,10 +60,23 @@ func (r *replica) frozenFor(to Number, m *raftpb.Message) {
 	r.freezing[to] = &frozen{m, r.h.ticks}
 }
 
-// remind says again who needs a snapshot.
+// errBehind: a member has its snapshot, but the entries after that were truncated meanwhile.
+var errBehind = errors.New("the log does not begin where the snapshot ended")
+
+// remind says again who needs a snapshot. Raft keeps waiting for one that was taken in where the
+// log does not reach back to it any more: then the member needs another one.
 func (r *replica) remind() {
+	if len(r.freezing) == 0 {
+		return
+	}
+	match := make(map[Number]uint64)
+	r.node.WithProgress(func(id uint64, _ raft.ProgressType, p tracker.Progress) { match[Number(id)] = p.Match })
 	for _, to := range slices.Sorted(maps.Keys(r.freezing)) {
-		if f := r.freezing[to]; r.h.ticks-f.tick >= snapAgain {
+		f := r.freezing[to]
+		switch {
+		case match[to] >= f.m.GetSnapshot().GetMetadata().GetIndex():
+			r.fetchEnded(to, errBehind)
+		case r.h.ticks-f.tick >= snapAgain:
 			r.send(f.m)
 		}
 	}
