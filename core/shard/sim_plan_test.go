@@ -45,10 +45,12 @@ const (
 	killed   fault = iota // the process ends, and begins again
 	powerCut              // and what the disk had not synced is gone
 	powerAll              // of all nodes
+	flapping              // it ends and begins, again and again
 	stopped               // the process stands still for a while
 	isolated              // cut off from all others
 	oneWay                // nothing comes from it
 	pairCut               // two nodes do not hear each other
+	clock                 // a node's clock jumps
 	slowDisk              // syncs take long
 	damage                // a record of a log is damaged, and found at the next start
 	transfer              // leadership is handed over
@@ -60,8 +62,8 @@ const (
 )
 
 func (f fault) String() string {
-	return [...]string{"killed", "power cut", "power cut of all", "stopped", "isolated", "one way", "pair cut",
-		"slow disk", "damage", "transfer", "replace", "policy", "raise", "limits"}[f]
+	return [...]string{"killed", "power cut", "power cut of all", "flapping", "stopped", "isolated", "one way", "pair cut",
+		"clock", "slow disk", "damage", "transfer", "replace", "policy", "raise", "limits"}[f]
 }
 
 func (s step) String() string {
@@ -104,6 +106,7 @@ func newPlan(seed uint64) *plan {
 	add([]fault{killed, powerCut}[r.IntN(2)], true) // a crash, and at least two changes of leader
 	add([]fault{powerCut, stopped, isolated}[r.IntN(3)], true)
 	add([]fault{transfer, oneWay, isolated}[r.IntN(3)], true)
+	add([]fault{policy, raise, raise, replace}[r.IntN(4)], true)
 	for range 2 + r.IntN(6) {
 		add(fault(r.IntN(int(lastFault))), r.IntN(3) == 0)
 	}
@@ -150,6 +153,13 @@ func (s *sim) fault(st *step) {
 			n.crash(true, st.half)
 			s.after(s.between(0, st.length), func() { n.boots(false) })
 		}
+	case flapping:
+		for at := time.Duration(0); at < st.length; at += s.between(50*time.Millisecond, 700*time.Millisecond) {
+			s.after(at, func() {
+				n.crash(st.half, st.half)
+				s.after(s.between(0, 20*time.Millisecond), func() { n.boots(false) })
+			})
+		}
 	case stopped:
 		s.stats.pauses++
 		n.paused = s.now + st.length
@@ -168,6 +178,8 @@ func (s *sim) fault(st *step) {
 		o := s.nodes[st.other]
 		s.cuts[[2]int{n.index, o.index}] = s.now + st.length
 		s.cuts[[2]int{o.index, n.index}] = s.now + st.length
+	case clock:
+		n.skew += s.between(-100*time.Second, 100*time.Second)
 	case slowDisk:
 		s.stats.slow++
 		n.slow = s.now + st.length

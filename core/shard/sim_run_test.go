@@ -141,15 +141,15 @@ func (s *sim) judge() {
 		s.mix(uint64(id), st.Applied)
 		s.hash.Write(first)
 	}
-	kept, err := relay.ParsePattern("*")
-	_ = kept
-	var patterns []relay.Pattern
+	var cfg check.Config
 	for _, id := range s.shards {
-		if kept, err = relay.ParsePattern(string(namespace("all", id)) + ":*"); err == nil {
-			patterns = append(patterns, kept)
+		cfg.Kept = append(cfg.Kept, relay.Pattern(namespace("all", id)+":*"))
+		if slices.ContainsFunc(s.plan.steps, func(st step) bool { return st.kind == raise }) {
+			// A gap may be of retention and of a new epoch at once; it says epoch then.
+			cfg.Epochs = append(cfg.Epochs, relay.Pattern(namespace("few", id)+":*"))
 		}
 	}
-	v := check.Run(check.Config{Kept: patterns}, s.rec.Log())
+	v := check.Run(cfg, s.rec.Log())
 	if !v.OK() {
 		var b strings.Builder
 		_ = v.Print(&b)
