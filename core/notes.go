@@ -90,7 +90,7 @@ func (n *notes) met(node shard.Node, id shard.StoreID, member bool) error {
 		return nil
 	case known != "" && !member:
 		return fmt.Errorf("node %q comes with store %v, and was known with %s: its disk is not what it was; "+
-			`take it in anew with "meridian shard replace --node %s"`, node, id, known, node)
+			`take it in anew with "meridian shard replace %s"`, node, id, known, node)
 	}
 	return n.change(func(r *record) { r.Stores[node] = id.String() })
 }

@@ -40,7 +40,7 @@ func (s *Store) fault(doing string, err error) error {
 		return err
 	case errors.Is(err, ErrDamaged) || pebble.IsCorruptionError(err):
 		return fmt.Errorf("%w: %s: %s: %w%w; the other replicas have what it had: start the node on "+
-			"an empty folder, then run \"meridian shard replace --node %s\"",
+			"an empty folder, then run \"meridian shard replace %s\"",
 			ErrDamaged, s.cfg.Dir, doing, err, errNamed, s.cfg.Node)
 	case errors.Is(err, syscall.ENOSPC):
 		return fmt.Errorf("%w: %s: %s: %w; make room on the disk and start again", ErrDisk, s.cfg.Dir, doing, err)
