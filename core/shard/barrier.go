@@ -2,6 +2,7 @@ package shard
 
 import (
 	"encoding/binary"
+	"fmt"
 	"time"
 
 	"go.etcd.io/raft/v3"
@@ -14,6 +15,7 @@ const (
 	readAgain  = 10              // ticks after which a question without an answer is asked again
 	readWithin = 5 * time.Second // after which a barrier is refused
 	maxReads   = 4               // questions on their way; barriers that come then share the next
+	maxAsking  = 1 << 16         // barriers that wait to be asked for
 )
 
 // A barrier waits for the state to have everything that was acknowledged before.
@@ -41,6 +43,8 @@ func (h *Host) Barrier(s ID, done func(end relay.End)) {
 		done(nobody(s))
 	case r.stopped || h.err != nil || r.descriptor == nil:
 		done(r.refusal())
+	case len(r.asking) >= maxAsking:
+		done(relay.End{Code: relay.Busy, RetryAfter: relay.BusyRetry, Detail: fmt.Sprintf("%d barriers wait for %v", maxAsking, s)})
 	case planted.On(planted.NoCheckQuorum) && r.role == Leading:
 		done(relay.End{})
 	default:

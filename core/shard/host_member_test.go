@@ -420,3 +420,44 @@ func TestAReplicaIsRemovedWhenNoApplyIsOut(t *testing.T) {
 		t.Error("a removed replica was made again")
 	}
 }
+
+// TestTheNodeBoundsAllLogs: past the bound of the node, no log waits for who lags.
+func TestTheNodeBoundsAllLogs(t *testing.T) {
+	d := newDrive(t, "a", "b", "c")
+	for _, n := range d.nodes {
+		n.tweak = func(c *shard.HostConfig) { c.LagNode = 2048 }
+		n.start()
+		for _, o := range d.nodes {
+			n.host.Heard(o.name)
+		}
+	}
+	leader := d.three()
+	for _, n := range d.nodes {
+		if n != leader {
+			d.drop = cut(n.name)
+		}
+	}
+	flush := func() shard.Status {
+		leader.acked("demo:x", "one")
+		must(t, leader.store.Flush())
+		leader.host.Flushed()
+		d.run()
+		st, _ := leader.host.Status(1)
+		return st
+	}
+	kept := flush()
+	for range 3 {
+		if st := flush(); st.First != kept.First {
+			t.Fatalf("the log begins at %d, with %d bytes", st.First, st.LogBytes)
+		}
+	}
+	for range 10 {
+		leader.acked("demo:x", strings.Repeat("x", 300))
+	}
+	if st := flush(); st.First != st.Last+1 || st.LogBytes != 0 {
+		t.Errorf("the log is %d to %d, with %d bytes", st.First, st.Last, st.LogBytes)
+	}
+	d.drop = nil
+	d.ticks(60)
+	d.same()
+}

@@ -88,12 +88,12 @@ func (d *Descriptor) expected(list []Member) error {
 		same = m != nil && m.Role == list[i].Role
 	}
 	if !same {
-		return fmt.Errorf("%w: %v has %s; look again, and decide anew", ErrExpected, d.Shard, names(d.Members))
+		return fmt.Errorf("%w: %v has %s; look again, and decide anew", ErrExpected, d.Shard, listed(d.Members))
 	}
 	return nil
 }
 
-func names(list []Member) string {
+func listed(list []Member) string {
 	s := ""
 	for i, m := range list {
 		if i > 0 {
@@ -304,7 +304,7 @@ func (h *Host) Transfer(s ID, to Number, done func(error)) {
 	case to == r.id.Number:
 		done(nil)
 	case !r.descriptor.voter(to):
-		done(fmt.Errorf("%v: %d is no voter; members: %s", s, to, names(r.descriptor.Members)))
+		done(fmt.Errorf("%v: %d is no voter; members: %s", s, to, listed(r.descriptor.Members)))
 	case r.moving != nil:
 		done(relay.End{Code: relay.Busy, RetryAfter: time.Second, Detail: s.String() + ": another transfer is under way"}.Err())
 	default:

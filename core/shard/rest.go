@@ -81,9 +81,10 @@ func (r *replica) maybeRest() {
 
 // membersQuiet reports whether the members on living nodes, among them a quorum, have all.
 func (r *replica) membersQuiet() bool {
-	quiet, voters, alive := true, 0, 0
+	quiet, all, voters, alive := true, true, 0, 0
 	r.node.WithProgress(func(id uint64, typ raft.ProgressType, p tracker.Progress) {
 		living := r.alive(Number(id))
+		all = all && living
 		if typ == raft.ProgressTypePeer {
 			voters++
 			if living {
@@ -94,7 +95,7 @@ func (r *replica) membersQuiet() bool {
 			quiet = false
 		}
 	})
-	if quiet && alive == voters {
+	if quiet && all {
 		r.keep = r.log.last.Index
 	}
 	return quiet && alive > voters/2

@@ -105,7 +105,7 @@ func (r *replica) fetchEnded(by Number, err error) {
 func (r *replica) snapshotOffered(from Node, m *raftpb.Message) {
 	meta := m.GetSnapshot().GetMetadata()
 	name, n := binary.Uvarint(m.GetSnapshot().GetData())
-	if n <= 0 || meta.GetIndex() == 0 || m.GetTerm() < r.term {
+	if n <= 0 || meta.GetIndex() == 0 || m.GetTerm() < r.term || !names(meta.GetConfState(), r.id.Number) {
 		return
 	}
 	if meta.GetIndex() <= r.handed {
@@ -118,6 +118,12 @@ func (r *replica) snapshotOffered(from Node, m *raftpb.Message) {
 	f := &Fetch{Replica: r.id, From: from, Snapshot: name, At: Place{meta.GetIndex(), meta.GetTerm()}, message: m}
 	r.fetch = f
 	r.h.out.Fetches = append(r.h.out.Fetches, f)
+}
+
+// names reports whether a membership has a member; raft takes in no other snapshot.
+func names(cs *raftpb.ConfState, n Number) bool {
+	return slices.Contains(cs.GetVoters(), uint64(n)) || slices.Contains(cs.GetLearners(), uint64(n)) ||
+		slices.Contains(cs.GetVotersOutgoing(), uint64(n))
 }
 
 func (r *replica) stagedWrites() (list []*Write) {
