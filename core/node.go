@@ -139,7 +139,7 @@ func NewNode(c NodeConfig) (*Node, error) {
 	}
 	if _, err := os.Stat(filepath.Join(c.Dir, "IDENTITY")); errors.Is(err, os.ErrNotExist) && !c.Bootstrap && !c.Join {
 		return nil, fmt.Errorf("%w: %s: begin a new fleet on it with --bootstrap; if this node had data and lost it, "+
-			"start it with --join, and have it taken in with \"meridian shard replace --node %s\"", ErrEmpty, c.Dir, c.Name)
+			"start it with --join, and have it taken in with \"meridian shard replace %s\"", ErrEmpty, c.Dir, c.Name)
 	}
 	n := &Node{cfg: c, log: c.Log, inbox: &inbox{}, hand: make(chan struct{}, 1)}
 	n.replacing.of = make(map[shard.Node][]nodeapi.Replacement)
@@ -310,6 +310,9 @@ func (n *Node) Reload(namespaces map[relay.Namespace]Namespace) error {
 	}, nil)
 	return nil
 }
+
+// Router returns what edges are shown, without the hub: for one that has its own in this process.
+func (n *Node) Router() relay.Upstream { return n.router }
 
 // Upstream returns what an edge is shown: every channel that can be reached from here.
 func (n *Node) Upstream() relay.Upstream { return n.reached }

@@ -24,16 +24,19 @@ const devTokenLife = 14 * 24 * time.Hour
 func newDev(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "dev",
-		Short: "Run a relay on this machine, in memory, for development",
-		Long: `Run a relay on this machine: a home in memory, a hub and an edge in one process, with a
+		Short: "Run a relay on this machine, for development",
+		Long: `Run a relay on this machine: durable nodes, a hub and an edge in one process, with a
 certificate and tokens of its own, on loopback only.
 
 It writes and selects the context "dev", so that pub, sub and history need no flags in another
 terminal, and prints one line "ready {json}" on standard output. Its plain HTTP address has two
-example pages, a chat and live cursors. What is published is gone when it ends.`,
+example pages, a chat and live cursors. What is published is gone when it ends, unless --data names
+a folder to keep it in.`,
 		Args: cobra.NoArgs,
 	}
 	s := newSettings(cmd)
+	s.flag("data", "", "folder to keep what is published; empty: a temporary one")
+	s.flag("nodes", "", "nodes in this process, 1 to 9")
 	s.flag("listen", "", "UDP and TCP for clients; port 0 takes a free one")
 	s.flag("http", "", "plain HTTP and WebSocket; empty: none")
 	s.flag("ops", "", "health, metrics, profiles; empty: none")
@@ -64,6 +67,16 @@ func (a *app) dev(ctx context.Context, c config.Dev) error {
 	if err != nil {
 		return err
 	}
+	classes, err := namespaces(c.Namespaces)
+	if err != nil {
+		return err
+	}
+	if c.Data == "" {
+		if c.Data, err = os.MkdirTemp("", "meridian-dev-"); err != nil {
+			return err
+		}
+		defer os.RemoveAll(c.Data)
+	}
 	contexts, err := a.contexts()
 	if err != nil {
 		return err
@@ -73,6 +86,7 @@ func (a *app) dev(ctx context.Context, c config.Dev) error {
 	write := func() error { return a.writeDevContext(contexts, world) }
 	world, err = fleet.NewWorld(fleet.Config{
 		Listen: c.Listen, HTTP: c.HTTP, Ops: c.Ops, Namespaces: policies,
+		Data: c.Data, Nodes: c.Nodes, Classes: classes,
 		Limits: edgeLimits(c.Limits), Hub: hubConfig(c.Hub), Grace: c.Grace, Log: log,
 		// A world knows its addresses, which pages are told, before it serves the first.
 		Pages: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { pages.ServeHTTP(w, r) }),

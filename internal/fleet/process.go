@@ -38,6 +38,7 @@ type EdgeConfig struct {
 
 	Namespaces map[relay.Namespace]channel.Policy // of a home in this process
 	Nodes      *NodesConfig                       // a home elsewhere
+	Cores      []*core.Node                       // durable nodes in this process, closed by Run; the first is asked
 	Hub        hub.Config                         // its Upstream is set here
 	Peers      *PeersConfig                       // offers the home to other edges; nil: not
 
@@ -64,8 +65,13 @@ func NewEdgeProcess(c EdgeConfig) (*EdgeProcess, error) {
 	p := &EdgeProcess{grace: c.Grace}
 	var upstream relay.Upstream
 	switch {
-	case c.Nodes != nil && c.Namespaces != nil:
+	case c.Nodes != nil && c.Namespaces != nil, c.Cores != nil && (c.Nodes != nil || c.Namespaces != nil):
 		return nil, errors.New("a home here and nodes elsewhere: only one of them")
+	case c.Cores != nil:
+		upstream = c.Cores[0].Router()
+		for i, node := range c.Cores {
+			p.parts = append(p.parts, part{fmt.Sprint("node ", i+1), node.Run})
+		}
 	case c.Nodes != nil:
 		links, part, err := newLinks(*c.Nodes, c.Log)
 		if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/meridian-relay/meridian/client"
+	"github.com/meridian-relay/meridian/core"
 	"github.com/meridian-relay/meridian/core/channel"
 	"github.com/meridian-relay/meridian/edge"
 	"github.com/meridian-relay/meridian/internal/token"
@@ -31,9 +33,15 @@ type Config struct {
 	Ops    string // health, metrics, profiles; empty: none
 	// Namespaces of the home. nil: demo, 24 h, 2,000,000 messages, 1 GiB.
 	Namespaces map[relay.Namespace]channel.Policy
-	Limits     edge.Limits
-	Hub        hub.Config   // its Upstream is set here
-	Pages      http.Handler // for requests outside of /v1/; nil: not found
+	// Data makes the home durable: a folder for so many nodes. Empty: a home in memory.
+	Data  string
+	Nodes int // 0: 1
+	// Classes may say more of namespaces than their policies, where the home is durable.
+	Classes map[relay.Namespace]core.Namespace
+
+	Limits edge.Limits
+	Hub    hub.Config   // its Upstream is set here
+	Pages  http.Handler // for requests outside of /v1/; nil: not found
 	// Origins that pages may come from. nil: pages on this machine.
 	Origins []string
 	// Grace is how long a drain takes at most. 0: sessions end at once.
@@ -56,6 +64,7 @@ var loopbackOrigins = []string{
 type World struct {
 	// Set at construction.
 	process *EdgeProcess
+	cores   []*core.Node // none: the home is in memory
 	cfg     Config
 	signer  *token.Signer
 	secret  []byte
@@ -113,16 +122,27 @@ func NewWorld(c Config) (*World, error) {
 	if listeners.Ops != nil {
 		w.urls.Ops = "http://" + listeners.Ops.Addr().String()
 	}
-	w.process, err = NewEdgeProcess(EdgeConfig{
+	e := EdgeConfig{
 		Name: "dev", Region: "local", Listeners: listeners,
 		Certificates: []tls.Certificate{w.ring.inUse()},
 		Tokens:       verifier, Origins: c.Origins, Limits: c.Limits, Pages: c.Pages,
 		Namespaces: c.Namespaces, Hub: c.Hub, Grace: c.Grace, Log: c.Log,
-	})
-	if err != nil {
-		listeners.Close()
-		return nil, err
 	}
+	if c.Data != "" {
+		if c.Classes == nil {
+			c.Classes = coreNamespaces(c.Namespaces)
+		}
+		e.Namespaces = nil
+		if e.Cores, err = newCores(c.Data, max(c.Nodes, 1), c.Classes, nil, c.Log); err != nil {
+			listeners.Close()
+			return nil, err
+		}
+	}
+	if w.process, err = NewEdgeProcess(e); err != nil {
+		listeners.Close()
+		return nil, errors.Join(err, closeCores(e.Cores))
+	}
+	w.cores = e.Cores
 	return w, nil
 }
 
@@ -140,8 +160,11 @@ func (w *World) Run(ctx context.Context) error {
 	return w.process.Run(ctx)
 }
 
-// Close closes the listeners of a world that was never run.
-func (w *World) Close() { w.sockets.Close() }
+// Close closes the listeners and nodes of a world that was never run.
+func (w *World) Close() {
+	w.sockets.Close()
+	_ = closeCores(w.cores) // nothing was written
+}
 
 // URLs returns where the world listens.
 func (w *World) URLs() URLs { return w.urls }
