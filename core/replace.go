@@ -54,14 +54,32 @@ func (n *Node) Replace(node shard.Node) ([]nodeapi.Replacement, error) {
 		return nil, fmt.Errorf("node %q: %w in any shard of node %q", node, nodeapi.ErrNotFound, n.cfg.Name)
 	}
 	p := &n.replacing
+	if list, ok := p.told(node); ok {
+		return list, nil
+	}
+	// Nothing runs: what there is to do is looked at now, so that who asks learns all of it.
+	var todo []shard.ID
+	var list []nodeapi.Replacement
+	for _, id := range ids {
+		at := nodeapi.Replacement{Shard: id.String(), Step: "waiting"}
+		if s, ok := n.status(id); ok && s.Descriptor != nil && s.Role == shard.Leading {
+			store, met := n.storeOf(node)
+			if old, fresh := membersOn(s.Descriptor, node, store); met && old == nil && active(&s, fresh) {
+				at.Step, at.New = nodeapi.StepDone, fresh.Number
+			}
+		}
+		if at.Step != nodeapi.StepDone {
+			todo = append(todo, id)
+		}
+		list = append(list, at)
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.ctx != nil && p.ctx.Err() == nil && !p.active[node] {
-		ctx := p.ctx
+	if ctx := p.ctx; len(todo) > 0 && ctx != nil && !p.active[node] {
 		p.active[node] = true
-		p.of[node] = nil
+		p.of[node] = list
 		p.group.Go(func() {
-			for _, id := range ids {
+			for _, id := range todo {
 				n.replaceIn(ctx, node, id)
 			}
 			p.mu.Lock()
@@ -69,7 +87,38 @@ func (n *Node) Replace(node shard.Node) ([]nodeapi.Replacement, error) {
 			p.mu.Unlock()
 		})
 	}
-	return slices.Clone(p.of[node]), nil
+	return slices.Clone(list), nil
+}
+
+// told returns how far a run is, or, once, how the last one failed.
+func (p *replacements) told(node shard.Node) ([]nodeapi.Replacement, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	list := slices.Clone(p.of[node])
+	if p.active[node] {
+		return list, true
+	}
+	p.of[node] = nil
+	return list, slices.ContainsFunc(list, func(r nodeapi.Replacement) bool { return r.Step == nodeapi.StepFailed })
+}
+
+// membersOn returns a node's members with another store and with this one; nil: none.
+func membersOn(d *shard.Descriptor, node shard.Node, store shard.StoreID) (old, fresh *shard.Member) {
+	for i := range d.Members {
+		switch m := &d.Members[i]; {
+		case m.Node != node:
+		case m.Store == store:
+			fresh = m
+		default:
+			old = m
+		}
+	}
+	return old, fresh
+}
+
+// active reports whether a leader heard of a member lately.
+func active(s *shard.Status, m *shard.Member) bool {
+	return m != nil && slices.ContainsFunc(s.Members, func(p shard.Progress) bool { return p.Number == m.Number && p.Active })
 }
 
 // replaceIn gives a node its replica of one shard back. Every step looks at what is there, so
@@ -113,19 +162,13 @@ func (n *Node) replaceStep(ctx context.Context, node shard.Node, id shard.ID, at
 	if d.Joint {
 		return true, nil
 	}
-	var old, fresh *shard.Member
-	for i := range d.Members {
-		switch m := &d.Members[i]; {
-		case m.Node != node:
-		case m.Store == store:
-			fresh = m
-		default:
-			old = m
-		}
-	}
+	old, fresh := membersOn(d, node, store)
 	switch {
+	case old == nil && !active(&s, fresh):
+		at.Step = "waiting" // it may come with a new disk yet
+		return true, nil
 	case old == nil:
-		at.Step = nodeapi.StepDone
+		at.Step, at.New = nodeapi.StepDone, fresh.Number
 		return false, nil
 	case fresh == nil:
 		at.Step, at.Old = "adding", old.Number

@@ -77,11 +77,16 @@ removed. Start the node with its empty folder first. Repeated, the command goes 
 	return cmd
 }
 
-// replace asks every node, each of which does it for the shards that it leads.
+// replace asks every node, each of which does it for the shards that it leads. A shard that no
+// leader tells of is waiting.
 func (n *nodes) replace(ctx context.Context, node shard.Node) ([]nodeapi.Replacement, error) {
 	answers, err := ask(ctx, n, func(ctx context.Context, c *nodeapi.Client) ([]nodeapi.Replacement, error) {
 		return c.Replace(ctx, node)
 	})
+	if err != nil {
+		return nil, err
+	}
+	views, err := n.views(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -91,10 +96,16 @@ func (n *nodes) replace(ctx context.Context, node shard.Node) ([]nodeapi.Replace
 			continue
 		}
 		for _, r := range *answer {
-			// Who led before and who leads now may both tell of it: what is not done counts.
-			if old, ok := by[r.Shard]; !ok || old.Step == nodeapi.StepDone {
+			if old, ok := by[r.Shard]; !ok || weight(r) > weight(old) {
 				by[r.Shard] = r
 			}
+		}
+	}
+	for i := range views {
+		v := &views[i]
+		on := func(m nodeapi.Member) bool { return m.Node == node }
+		if _, ok := by[v.Shard]; !ok && slices.ContainsFunc(v.members(), on) {
+			by[v.Shard] = nodeapi.Replacement{Shard: v.Shard, Step: "waiting"}
 		}
 	}
 	list := make([]nodeapi.Replacement, 0, len(by))
@@ -107,6 +118,18 @@ func (n *nodes) replace(ctx context.Context, node shard.Node) ([]nodeapi.Replace
 		return cmp.Compare(i, j)
 	})
 	return list, nil
+}
+
+// weight ranks what two nodes say of a shard, who led before and who leads now: what is under way
+// counts most, and the failure of one that leads no longer least.
+func weight(r nodeapi.Replacement) int {
+	switch r.Step {
+	case nodeapi.StepFailed:
+		return 0
+	case nodeapi.StepDone:
+		return 1
+	}
+	return 2
 }
 
 func (a *app) showReplacements(list []nodeapi.Replacement, failed int, f format) error {
