@@ -199,10 +199,16 @@ func (l *logView) reset(at Place) {
 	l.trunc, l.last, l.bytes = at, at, 0
 }
 
-// A raftPanic is what raft found impossible.
+// A raftPanic is what raft found impossible: what a replica stored is not what it had
+// acknowledged, as when an older copy of its disk was put back.
 type raftPanic struct{ message string }
 
-func (p *raftPanic) Error() string { return p.message }
+func (p *raftPanic) Error() string {
+	return fmt.Sprintf("%v: raft finds: %s; if the folder was copied or put back, it is no good any more: "+
+		"start the node on an empty one with --join, and have it taken in with \"meridian shard replace\"", ErrDamaged, p.message)
+}
+
+func (p *raftPanic) Unwrap() error { return ErrDamaged }
 
 // A raftLog hands raft's warnings on; the rest is for those who debug raft.
 type raftLog struct {
