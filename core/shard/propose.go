@@ -15,8 +15,8 @@ const (
 	outcomeWithin = 10 * time.Second
 	// publishCost counts for a publish beside its body.
 	publishCost = 512
-	// pipelined is how many entries are being written here before publishes wait for each
-	// other: one is synced while the next fills.
+	// pipelined is how many entries have no outcome before publishes wait for each other while
+	// one is being written: it is synced while the next fills.
 	pipelined = 2
 	// maxPipeline is how many have no outcome: on a long way, many.
 	maxPipeline = 64
@@ -110,8 +110,8 @@ func (r *replica) flush() {
 // crowded reports whether to wait for company. The way to the other members does not count, so
 // that a publish takes one round trip on a long one; but then one sync at a time is enough.
 func (r *replica) crowded() bool {
-	writing := len(r.writes) + r.fresh
-	return writing >= pipelined || writing > 0 && len(r.proposed) >= pipelined || len(r.proposed) >= maxPipeline
+	writing := len(r.writes)+r.fresh > 0
+	return writing && len(r.proposed) >= pipelined || len(r.proposed) >= maxPipeline
 }
 
 // gather makes one entry.
