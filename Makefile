@@ -20,6 +20,10 @@ build: ## bin/meridian
 run: build ## build and start a relay on this machine; ARGS are its flags
 	bin/meridian dev $(ARGS)
 
+.PHONY: fleet
+fleet: build ## NODES= EDGES=: build and run nodes and edges as processes; ARGS are further flags
+	bin/meridian fleet --nodes $(or $(NODES),3) --edges $(or $(EDGES),1) $(ARGS)
+
 .PHONY: check
 check: format vet lint imports generated js test ## what CI runs: everything below, then the tests
 

@@ -60,6 +60,13 @@ func (d *doors) serve(ctx context.Context, s relay.Session) {
 		s.Close(relay.Forbidden, "the certificate is not of fleet "+d.fleet)
 		return
 	}
+	d.mu.Lock()
+	leaving := d.leaving > 0
+	d.mu.Unlock()
+	if leaving {
+		s.Close(relay.GoingAway, "the node is draining")
+		return
+	}
 	up := d.edges
 	if role == pki.Node {
 		up = d.nodes
@@ -74,7 +81,7 @@ func (d *doors) serve(ctx context.Context, s relay.Session) {
 	})
 	d.mu.Lock()
 	d.sessions[server] = struct{}{}
-	if d.leaving > 0 {
+	if d.leaving > 0 { // since it was asked for
 		server.GoAway(relay.GoingAway, d.leaving, nil)
 	}
 	d.mu.Unlock()

@@ -13,6 +13,7 @@ const (
 	awayFor     = 5 * time.Minute  // so long before a leader goes home to another region
 	balanceLook = time.Second
 	transferFor = 3 * time.Second
+	moveFor     = time.Second // for edges and nodes to open what they have here elsewhere
 )
 
 // drain takes the node out of service: its leaders are handed over, then edges and nodes are
@@ -28,7 +29,10 @@ func (n *Node) drain() {
 	if n.network == nil {
 		return
 	}
-	n.network.doors.leave(n.cfg.Grace)
+	// Who was asked opens what it needs elsewhere at once; the old session stays until we close it.
+	ctx, stop := context.WithTimeout(ctx, moveFor)
+	defer stop()
+	n.network.doors.leave(moveFor)
 	look := time.NewTicker(20 * time.Millisecond)
 	defer look.Stop()
 	for !n.network.doors.empty() {

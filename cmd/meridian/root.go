@@ -72,7 +72,7 @@ func newRoot(a *app) (root *cobra.Command, started *bool) {
 	root.SetOut(a.out)
 	root.SetErr(a.err)
 	root.AddCommand(
-		newDev(a), newServe(a), newPub(a), newSub(a), newHistory(a),
+		newDev(a), newFleet(a), newServe(a), newPub(a), newSub(a), newHistory(a),
 		newShard(a), newChannel(a), newToken(a), newPKI(a), newContext(a), newConfig(a), newBench(a), newCheck(a), newVersion(a),
 	)
 	root.InitDefaultCompletionCmd()
