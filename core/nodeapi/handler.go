@@ -41,7 +41,7 @@ func NewHandler(name shard.Node, node Node) http.Handler {
 	mux.HandleFunc("GET /v1/channels/{channel}", a.channel)
 	mux.HandleFunc("POST /v1/nodes/{node}/replace", a.replace)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		refuse(w, http.StatusNotFound, "no_route", fmt.Sprintf("no route %s %s; docs/operating.md lists them", r.Method, r.URL.Path))
+		refuse(w, http.StatusNotFound, "no_route", fmt.Sprintf("no route %s %s; docs/nodes.md lists them", r.Method, r.URL.Path))
 	})
 	return guard(mux)
 }

@@ -117,7 +117,7 @@ func TestBadRequests(t *testing.T) {
 		{"GET", "/v1/shards/12", "", "", "", 400, "such as s12"},
 		{"GET", "/v1/shards/s7", "", "", "", 404, "not found on node n1"},
 		{"GET", "/v1/channels/nonsense", "", "", "", 400, "nonsense"},
-		{"GET", "/v1/else", "", "", "", 404, "docs/operating.md"},
+		{"GET", "/v1/else", "", "", "", 404, "docs/nodes.md"},
 		{"DELETE", "/v1/shards/s1", kind, "", "", 404, "no route DELETE"},
 		{"GET", "/v1/shards", "", "evil.example", "", 403, "not this machine's"},
 		{"POST", "/v1/shards/s1/transfer", kind, "evil.example:80", `{"to":"n2"}`, 403, "not this machine's"},

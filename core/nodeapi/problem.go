@@ -46,7 +46,7 @@ var kinds = []struct {
 	{ErrUnavailable, http.StatusServiceUnavailable, "unavailable"},
 }
 
-const problemTypes = "https://github.com/meridian-relay/meridian/blob/main/docs/operating.md#"
+const problemTypes = "https://github.com/meridian-relay/meridian/blob/main/docs/nodes.md#"
 
 // fail answers with the problem that err is.
 func fail(w http.ResponseWriter, err error) {
