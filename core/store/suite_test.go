@@ -1,7 +1,6 @@
 package store
 
 import (
-	"fmt"
 	"path/filepath"
 	"testing"
 
@@ -17,8 +16,8 @@ type harness struct {
 	t    *testing.T
 	cfg  Config
 	stop func()
-	// crash returns the file system and the folder as a power cut leaves them.
-	crash func(cfg Config) (Config, error)
+	// crash returns where a crash leaves the store.
+	crash func(h *harness) Config
 }
 
 func (h *harness) Write(w *shard.Write) error {
@@ -30,10 +29,7 @@ func (h *harness) Write(w *shard.Write) error {
 }
 
 func (h *harness) Crash() (shardtest.Harness, error) {
-	cfg, err := h.crash(h.cfg)
-	if err != nil {
-		return nil, err
-	}
+	cfg := h.crash(h)
 	n := &harness{t: h.t, cfg: cfg, crash: h.crash}
 	n.Store, n.stop = run(h.t, cfg)
 	return n, nil
@@ -44,27 +40,24 @@ func (h *harness) Close() { h.stop() }
 func TestSuiteInMemory(t *testing.T) {
 	shardtest.TestStore(t, func(t *testing.T) shardtest.Harness {
 		h := &harness{t: t, cfg: testConfig(vfs.NewCrashableMem())}
-		h.crash = func(cfg Config) (Config, error) {
+		h.crash = func(h *harness) Config {
+			cfg := h.cfg
 			cfg.FS = crashed(cfg.FS)
-			return cfg, nil
+			return cfg
 		}
 		h.Store, h.stop = run(t, h.cfg)
 		return h
 	})
 }
 
-// A disk's folder is copied while the process runs: like a kill -9, not like a power cut.
+// On a disk the databases are closed without a flush: like a kill -9, not like a power cut.
 func TestSuiteOnDisk(t *testing.T) {
 	shardtest.TestStore(t, func(t *testing.T) shardtest.Harness {
-		top, n := t.TempDir(), 0
 		h := &harness{t: t, cfg: testConfig(vfs.Default)}
-		h.cfg.Dir = filepath.Join(top, "0")
-		h.crash = func(cfg Config) (Config, error) {
-			n++
-			from := cfg.Dir
-			cfg.Dir = filepath.Join(top, fmt.Sprint(n))
-			_, err := vfs.Clone(vfs.Default, vfs.Default, from, cfg.Dir)
-			return cfg, err
+		h.cfg.Dir = filepath.Join(t.TempDir(), "node")
+		h.crash = func(h *harness) Config {
+			h.release()
+			return h.cfg
 		}
 		h.Store, h.stop = run(t, h.cfg)
 		return h
