@@ -49,7 +49,7 @@ func (d *datagrams) write() {
 }
 
 func (d *datagrams) turn(f *feed, s *scratch) {
-	frames, allowed := f.pull(s.frames[:0], quantum)
+	frames, allowed := f.pull(s.frames[:0], quantum, quantum)
 	var messages, bytes int
 	var ended bool
 	for i := range frames {

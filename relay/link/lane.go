@@ -228,11 +228,12 @@ func (l *lane) rest() {
 
 // turn gives f its turn: it appends to b, or writes, what f may send now.
 func (l *lane) turn(f *feed, b []byte, s *scratch) ([]byte, error) {
-	size := writeSize - len(b)
+	room := writeSize - len(b)
+	size := room
 	if !f.own {
 		size = min(size, quantum)
 	}
-	frames, allowed := f.pull(s.frames[:0], size)
+	frames, allowed := f.pull(s.frames[:0], size, room)
 	var messages, bytes int
 	var ended bool
 	var err error

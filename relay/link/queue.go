@@ -161,12 +161,15 @@ func (f *feed) end(e relay.End) {
 // pull calls Next once. It appends the frames to dst and returns how many bytes were allowed;
 // if f is to be ended, the subscription is closed and dst gets the End instead. Only the
 // writer calls it, for a feed that pop returned.
-func (f *feed) pull(dst []relay.Frame, turn int) ([]relay.Frame, int) {
+//
+// A feed beside which nobody waits gets all the room there is: what is read from a disk in many
+// small turns is read slowly.
+func (f *feed) pull(dst []relay.Frame, turn, room int) ([]relay.Frame, int) {
 	q := f.queue
 	q.mu.Lock()
 	ending := f.ending
 	if q.head == nil {
-		f.deficit = max(f.deficit, 0) // nobody else waits: no debt
+		f.deficit, turn = max(f.deficit, 0), room // no debt either
 	}
 	f.deficit = min(f.deficit+turn, writeSize)
 	allowed := f.deficit
