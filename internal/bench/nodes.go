@@ -30,6 +30,7 @@ type nodesSetup struct {
 	Shards int           // 0: the node's own number
 	Age    time.Duration // of messages; 0: no bound
 	Linked bool          // with a listener, also a single one
+	Cache  int64         // bytes; 0: the node's own number
 }
 
 // nodesServer is the child that runs nodes, and has them driven. It also drives nodes that others
@@ -124,7 +125,7 @@ func (s *nodesServer) open(ctx context.Context, setup nodesSetup) error {
 		c := core.NodeConfig{
 			Name: m.Name, Fleet: fleetName, Dir: filepath.Join(setup.Dir, string(m.Name)), Nodes: members,
 			Namespaces: map[relay.Namespace]core.Namespace{"bench": {Policy: channel.Policy{Age: setup.Age, Bytes: 1 << 40}}},
-			Shards:     setup.Shards, Bootstrap: true,
+			Shards:     setup.Shards, Bootstrap: true, Cache: setup.Cache,
 		}
 		if setup.Nodes > 1 || setup.Linked {
 			leaf, err := ca.Issue(pki.Node, string(m.Name), []string{"127.0.0.1"}, 1, time.Now())

@@ -121,7 +121,7 @@ func (r *result) print(cfg Config) error {
 		if f.Ratio != nil {
 			ratioText = fmt.Sprintf("%.2f", *f.Ratio)
 		}
-		if f.Bound != "" {
+		if f.Bound != "" && (f.Ratio != nil || !strings.HasSuffix(f.Bound, "×")) {
 			verdict = "ok"
 			if f.Missed {
 				verdict = "MISSED"
