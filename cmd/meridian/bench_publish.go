@@ -16,7 +16,7 @@ of fdatasync, a bare QUIC stream. The figures that take long run once.`)
 	f := cmd.Flags()
 	f.StringVar(&c.Dir, "dir", "", "folder for data, on the disk to measure (default the system's for temporary files)")
 	f.StringVar(&c.Via, "via", "", "only figures through a node's Upstream (node), or through sessions (session)")
-	f.IntVar(&c.Unanswered, "unanswered", 0, "publishes that each of many publishers has on the way (default 32)")
+	f.IntVar(&c.Unanswered, "unanswered", 0, "publishes that each of many publishers has on the way (default 16)")
 	f.BoolVar(&c.NoBase, "no-base", false, "leave the baselines out")
 	return cmd
 }

@@ -34,7 +34,7 @@ type Config struct {
 	Dir string
 	// Via is how nodes are driven: "node" or "session". Empty: both.
 	Via string
-	// Unanswered is how many publishes each of many publishers has on the way. 0: 32.
+	// Unanswered is how many publishes each of many publishers has on the way. 0: 16.
 	Unanswered int
 	// NoBase leaves the baselines out.
 	NoBase bool

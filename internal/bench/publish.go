@@ -13,7 +13,7 @@ import (
 const (
 	publishers  = 64
 	publishSize = 1024
-	unanswered  = 32 // of each publisher: 64 of them have 2 MiB on the way
+	unanswered  = 16 // of each publisher: 64 of them have 1 MiB on the way
 )
 
 // vias are how nodes are driven: in their process, or from another one.
@@ -32,18 +32,18 @@ func publishRows() []row {
 			subject: publishRun(1, viaNode, one), base: diskRun, baseName: "fdatasync",
 			bounds: []bound{{of: ackP99, ratio: 3}},
 		}, {
-			name: "many", via: viaNode, about: "64 publishers, 32 unanswered each, 64 channels, one node, through its Upstream, against fdatasync of 1 KB records",
+			name: "many", via: viaNode, about: "64 publishers, 16 unanswered each, 64 channels, one node, through its Upstream, against fdatasync of 1 KB records",
 			subject: publishRun(1, viaNode, many), base: diskRun, baseName: "fdatasync",
 			bounds: []bound{{of: ackP99, most: 25}},
 		}, {
 			name: "one-session", via: viaSession, about: "1 publisher, 1 unanswered, one node, through a session, against fdatasync of 1 KB records",
 			subject: publishRun(1, viaSession, one), base: diskRun, baseName: "fdatasync",
 		}, {
-			name: "many-session", via: viaSession, about: "64 publishers, 32 unanswered each, 64 channels, one node, through two sessions, against bare QUIC streams",
+			name: "many-session", via: viaSession, about: "64 publishers, 16 unanswered each, 64 channels, one node, through two sessions, against bare QUIC streams",
 			subject: publishRun(1, viaSession, many), base: streamRun(many), baseName: "QUIC",
 			bounds: []bound{{of: messageRate, least: 25_000}},
 		}, {
-			name: "three", via: viaNode, about: "64 publishers, 32 unanswered each, three nodes on this machine, against one",
+			name: "three", via: viaNode, about: "64 publishers, 16 unanswered each, three nodes on this machine, against one",
 			subject: publishRun(3, viaNode, many), base: publishRun(1, viaNode, many), baseName: "one node",
 			bounds: []bound{{of: messageRate, leastRatio: 0.25}},
 		},
