@@ -55,18 +55,11 @@ func (p *Peers) watch(ctx context.Context) {
 	every := max(p.cfg.LostAfter/20, time.Millisecond)
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
-	last := time.Now()
-	for {
+	for last := time.Now(); ; {
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-		}
-		// After a pause of this process, what came meanwhile has yet to be read.
-		paused := time.Since(last) > 4*every+p.cfg.LostAfter/4
-		last = time.Now()
-		if paused {
-			continue
 		}
 		p.mu.Lock()
 		nodes := make([]*node, 0, len(p.nodes))
@@ -74,10 +67,23 @@ func (p *Peers) watch(ctx context.Context) {
 			nodes = append(nodes, n)
 		}
 		p.mu.Unlock()
+		pause := time.Since(last) - every
+		last = time.Now()
 		for _, n := range nodes {
+			if pause > 4*every {
+				n.forgive(pause)
+			}
 			n.judge()
 		}
 	}
+}
+
+// forgive takes a pause of this process off the node's silence: what came meanwhile has yet to be
+// read.
+func (n *node) forgive(pause time.Duration) {
+	heard := n.heard.Load()
+	later := min(heard+int64(pause), int64(time.Since(n.p.start)))
+	n.heard.CompareAndSwap(heard, later) // if not, it was heard of just now
 }
 
 // An often tells whether a text is new, or was not told for a while.

@@ -169,3 +169,22 @@ func TestBadNetwork(t *testing.T) {
 		}
 	})
 }
+
+// A node is not lost for a pause of who listens.
+func TestPauseIsForgiven(t *testing.T) {
+	simulate(t, func(t *testing.T, s *stage) {
+		a, _ := couple(s, nil)
+		s.network.Cut("a", "b", true)
+		time.Sleep(500 * time.Millisecond)
+		a.peers.mu.Lock()
+		n := a.peers.nodes["b"]
+		a.peers.mu.Unlock()
+		begin := time.Now()
+		n.forgive(400 * time.Millisecond)
+		a.within(event{"b", false}, begin, 850*time.Millisecond, 1050*time.Millisecond)
+		n.forgive(time.Hour)
+		if time.Duration(n.heard.Load()) > time.Since(a.peers.start) {
+			t.Error("heard of in the future")
+		}
+	})
+}

@@ -50,6 +50,10 @@ func TestRefusals(t *testing.T) {
 		"an edge's certificate":         {b: setup{role: pki.Edge}, says: "spiffe://test/edge/b"},
 		"a store that is not expected": {
 			b: setup{edit: func(c *Config) { c.Store = storeOf("old") }}, says: "membership has store 62000000"},
+		"a store that the dialler does not expect": {
+			b: setup{edit: func(c *Config) {
+				c.Expect = func(shard.Node, shard.StoreID) error { return errors.New("its disk is another one") }
+			}}, says: "its disk is another one", unnoticed: true},
 		"an authority that is not ours": {
 			b: setup{edit: func(c *Config) {
 				stranger, err := pki.NewAuthority("test", time.Now())

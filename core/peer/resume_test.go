@@ -112,7 +112,7 @@ func TestFetchAgainAtOnce(t *testing.T) {
 		if err := <-second; err != nil {
 			t.Error(err)
 		}
-		if err := <-first; err != nil && !errors.Is(err, ErrGone) {
+		if err := <-first; err != nil {
 			t.Error(err)
 		}
 	})

@@ -110,7 +110,7 @@ func (p *Peers) serveRaft(h *hello, s relay.Session, stream relay.Stream, reader
 	}()
 	n.version.Store(h.version)
 	p.cfg.Shown(n.name, h.incarnations)
-	n.hear()
+	// It is heard of with its first frame: the dialler may yet refuse what Welcome says.
 
 	silence := p.silence(s)
 	defer silence.Stop()

@@ -18,7 +18,7 @@ var place = shard.Place{Index: 77, Term: 5}
 // A state is one to fetch, in memory.
 type state map[string]string
 
-// randomState has n pairs with values of a size.
+// newState has n pairs with values of a size.
 func newState(n, size int) state {
 	s := make(state, n)
 	for i := range n {
@@ -45,10 +45,11 @@ func (s state) chunk(from, to []byte, size int) shard.Chunk {
 	return c
 }
 
-// A shelf holds states, as a leader's node does.
+// A shelf lends states, each to one at a time, as a leader's node does.
 type shelf struct {
 	mu     sync.Mutex
 	states map[uint64]state
+	lent   map[uint64]bool
 	open   atomic.Int64
 	chunk  func() error // called for every chunk; nil: none
 }
@@ -66,21 +67,32 @@ func (s *shelf) snapshot(name uint64) (shard.Frozen, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st, ok := s.states[name]
-	if !ok {
+	if !ok || s.lent[name] {
 		return nil, false
 	}
+	if s.lent == nil {
+		s.lent = make(map[uint64]bool)
+	}
+	s.lent[name] = true
 	s.open.Add(1)
-	return &frozen{s, st}, true
+	return &frozen{s, name, st}, true
 }
 
 type frozen struct {
 	shelf *shelf
+	name  uint64
 	state state
 }
 
 func (f *frozen) At() shard.Place              { return place }
 func (f *frozen) Descriptor() shard.Descriptor { return shard.Descriptor{Shard: 3} }
-func (f *frozen) Close()                       { f.shelf.open.Add(-1) }
+
+func (f *frozen) Close() {
+	f.shelf.mu.Lock()
+	defer f.shelf.mu.Unlock()
+	delete(f.shelf.lent, f.name)
+	f.shelf.open.Add(-1)
+}
 
 func (f *frozen) Chunk(from []byte, size int) (shard.Chunk, error) {
 	if f.shelf.chunk != nil {
