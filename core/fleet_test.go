@@ -103,6 +103,16 @@ func trio(t *testing.T) []NodeConfig {
 	return list
 }
 
+// listen opens a socket at an address that was in use.
+func listen(t *testing.T, address string) net.PacketConn {
+	t.Helper()
+	conn, err := net.ListenPacket("udp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return conn
+}
+
 func startAll(t *testing.T, list []NodeConfig) (nodes []*Node, stops []func()) {
 	t.Helper()
 	for _, c := range list {
