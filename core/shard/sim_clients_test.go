@@ -21,6 +21,7 @@ type publisher struct {
 	index    int
 	shard    shard.ID
 	channel  relay.Channel
+	bare     bool // it publishes without a producer, and repeats nothing
 	producer relay.Producer
 	names    int // producers that it has had
 	sent     uint64
@@ -30,11 +31,13 @@ type publisher struct {
 	payload  map[uint64]string
 	tried    map[uint64]bool
 
-	node  *simNode
-	link  int           // a new one with every beginning
-	last  time.Duration // when the last message arrives there
-	heard time.Duration // progress
-	idle  bool
+	node    *simNode
+	link    int           // a new one with every beginning
+	last    time.Duration // when the last message arrives there
+	heard   time.Duration // progress
+	every   time.Duration // it has a message to publish
+	waiting bool          // for that
+	idle    bool
 }
 
 const inFlight = 6
@@ -44,6 +47,8 @@ func newPublisher(s *sim, i int) *publisher {
 	p := &publisher{s: s, index: i, shard: id}
 	ns := namespaces[i/len(s.shards)%len(namespaces)]
 	p.channel = relay.Channel(fmt.Sprintf("%s:c%d", namespace(ns, id), i%2))
+	p.every = s.between(0, s.plan.length/time.Duration(s.plan.messages))
+	p.bare = i == s.plan.publishers-1
 	p.fresh()
 	p.relink(s.between(0, 500*time.Millisecond), "")
 	return p
@@ -63,6 +68,9 @@ func (p *publisher) done() bool { return p.made >= p.s.plan.messages && p.low > 
 func (p *publisher) relink(d time.Duration, hint shard.Node) {
 	p.link++
 	link := p.link
+	if p.bare {
+		d += p.s.between(500*time.Millisecond, 2*time.Second) // what is refused is lost to it
+	}
 	p.s.after(d, func() {
 		if p.link != link {
 			return
@@ -70,6 +78,11 @@ func (p *publisher) relink(d time.Duration, hint shard.Node) {
 		p.node = p.s.byName[hint]
 		if p.node == nil {
 			p.node = p.s.nodes[p.s.rand.IntN(len(p.s.nodes))]
+		}
+		if p.bare {
+			s := &p.s.stats
+			s.given += int(p.sent + 1 - p.low)
+			p.low = p.sent + 1
 		}
 		p.made -= int(p.sent - (p.low - 1)) // they are sent again
 		p.sent, p.last, p.heard = p.low-1, p.s.now, p.s.now
@@ -83,7 +96,7 @@ func (p *publisher) watch(link int) {
 	p.s.after(500*time.Millisecond, func() {
 		switch {
 		case p.link != link || p.done():
-		case p.s.now-p.heard > 2*time.Second:
+		case p.s.now-p.heard > 2*time.Second && p.low <= p.sent:
 			p.relink(0, "")
 		default:
 			p.watch(link)
@@ -96,6 +109,13 @@ func (p *publisher) pump(link int) {
 		return
 	}
 	for p.sent < p.low+inFlight-1 && p.made < p.s.plan.messages {
+		if wait := time.Duration(p.made)*p.every - p.s.now; wait > 0 {
+			if !p.waiting {
+				p.waiting = true
+				p.s.after(wait, func() { p.waiting = false; p.pump(p.link) })
+			}
+			return
+		}
 		p.sent++
 		p.made++
 		p.send(link, p.sent)
@@ -117,10 +137,13 @@ func (p *publisher) send(link int, n uint64) {
 	}
 	p.tried[n] = true
 	body := relaytest.Body(p.payload[n], "")
-	op := s.rec.Publish(check.Publish{Channel: p.channel, Producer: fmt.Sprintf("%x", p.producer[:3]), N: n,
-		Payload: []byte(p.payload[n])})
-	pub := relay.Publication{Channel: p.channel, Subject: "alice", Producer: p.producer, N: n,
-		Age: s.now - p.first[n], Body: body}
+	noted := check.Publish{Channel: p.channel, Payload: []byte(p.payload[n])}
+	pub := relay.Publication{Channel: p.channel, Subject: "alice", Body: body}
+	if !p.bare {
+		noted.Producer, noted.N = fmt.Sprintf("%x", p.producer[:3]), n
+		pub.Producer, pub.N, pub.Age = p.producer, n, s.now-p.first[n]
+	}
+	op := s.rec.Publish(noted)
 	p.last = max(p.last, s.now+s.delay())
 	node, producer := p.node, p.producer
 	reply := func(at relay.Position, end relay.End) {
@@ -149,7 +172,7 @@ func (p *publisher) answered(link int, op check.Op, producer relay.Producer, n u
 			p.low++
 			s.stats.acknowledged++
 		}
-		s.after(p.pace(), func() { p.pump(link) })
+		s.after(p.pace(), func() { p.pump(p.link) })
 	case relay.TooOld: // a new epoch: what is not answered may have been applied or not
 		s.stats.given += int(p.sent - p.low + 1)
 		p.fresh()

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/cespare/xxhash/v2"
+	"go.etcd.io/raft/v3/raftpb"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/meridian-relay/meridian/core/channel"
@@ -351,6 +352,7 @@ func (s *sim) transmit(from, to *simNode, class int, m shard.Message) {
 	s.stats.sent++
 	if m.Raft != nil {
 		s.mix(uint64(from.index), uint64(m.Raft.GetType()), m.Raft.GetTerm(), m.Raft.GetIndex())
+		s.promise(m)
 	}
 	if to == nil || s.cut(from, to) || s.chance(s.plan.loss) {
 		s.stats.lost++
@@ -468,4 +470,36 @@ func (s *sim) fetch(n *simNode, f *shard.Fetch) {
 		n.post(s.delay(), next)
 	}
 	n.post(s.delay(), next)
+}
+
+// promise notes what a replica grants and acknowledges: after that it must not go back to an
+// earlier term, nor vote for another one in the same.
+func (s *sim) promise(m shard.Message) {
+	typ := m.Raft.GetType()
+	if m.Raft.GetReject() || typ != raftpb.MsgVoteResp && typ != raftpb.MsgAppResp {
+		return
+	}
+	r := shard.Replica{Shard: m.Shard, Number: m.From}
+	was := s.granted[r]
+	if term := m.Raft.GetTerm(); term < was.term && s.now == was.at {
+		return // what leaves at once goes in no order
+	} else if term < was.term {
+		s.fail("%v answers %v in term %d, after one in term %d", r, typ, term, was.term)
+	} else if term > was.term {
+		was = grant{term: term, at: s.now}
+	}
+	if typ == raftpb.MsgVoteResp {
+		if was.to != 0 && was.to != m.To {
+			s.fail("%v votes for %d and %d in term %d", r, was.to, m.To, was.term)
+		}
+		was.to = m.To
+	}
+	s.granted[r] = was
+}
+
+// A grant is a replica's vote in the last term in which it answered.
+type grant struct {
+	term uint64
+	at   time.Duration
+	to   shard.Number
 }

@@ -46,6 +46,7 @@ const (
 	powerCut              // and what the disk had not synced is gone
 	powerAll              // of all nodes
 	flapping              // it ends and begins, again and again
+	stampede              // all begin at once, and some again in the midst of the election
 	stopped               // the process stands still for a while
 	isolated              // cut off from all others
 	oneWay                // nothing comes from it
@@ -62,7 +63,7 @@ const (
 )
 
 func (f fault) String() string {
-	return [...]string{"killed", "power cut", "power cut of all", "flapping", "stopped", "isolated", "one way", "pair cut",
+	return [...]string{"killed", "power cut", "power cut of all", "flapping", "stampede", "stopped", "isolated", "one way", "pair cut",
 		"clock", "slow disk", "damage", "transfer", "replace", "policy", "raise", "limits"}[f]
 }
 
@@ -159,6 +160,18 @@ func (s *sim) fault(st *step) {
 				n.crash(st.half, st.half)
 				s.after(s.between(0, 20*time.Millisecond), func() { n.boots(false) })
 			})
+		}
+	case stampede:
+		s.stats.power++
+		again := func(n *simNode) {
+			n.crash(true, st.half)
+			s.after(s.between(0, 20*time.Millisecond), func() { n.boots(false) })
+		}
+		for _, n := range s.nodes {
+			again(n)
+			for range 4 {
+				s.after(s.between(time.Second, 2500*time.Millisecond), func() { again(n) })
+			}
 		}
 	case stopped:
 		s.stats.pauses++

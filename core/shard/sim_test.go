@@ -42,7 +42,7 @@ type sim struct {
 	votes    map[[2]uint64]shard.Number          // shard and term: who led
 	stats    stats
 	found    []string // violations
-	replaced map[shard.Replica]bool
+	granted  map[shard.Replica]grant
 	draining bool
 }
 
@@ -174,7 +174,7 @@ func newSim(p *plan) *sim {
 		byName: make(map[shard.Node]*simNode), cuts: make(map[[2]int]time.Duration),
 		fifo:    make(map[[3]int]time.Duration),
 		entries: make(map[shard.Replica]map[uint64]uint64), leaders: make(map[shard.ID]uint64),
-		votes: make(map[[2]uint64]shard.Number), replaced: make(map[shard.Replica]bool),
+		votes: make(map[[2]uint64]shard.Number), granted: make(map[shard.Replica]grant),
 	}
 	s.rec = check.NewRecorder(check.RecorderConfig{Name: "simulation", Clock: check.Clock{
 		Name: "simulated", Now: func() int64 { return int64(s.now) },
