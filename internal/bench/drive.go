@@ -20,7 +20,8 @@ type drive struct {
 	Publishers int
 	Unanswered int           // publishes of each
 	Size       int           // of a payload, bytes
-	For        time.Duration // after a tenth of it, to warm up
+	For        time.Duration
+	Cold       bool          // all counts; otherwise a tenth of For goes by before
 	Rate       float64       // publishes a second of all; 0: as fast as they are answered
 	Prefix     string        // of the channels; empty: bench:p
 	Spread     int           // channels of each publisher, in turn; 0: 1
@@ -62,7 +63,10 @@ func (d drive) run(ctx context.Context, up relay.Upstream) (driven, error) {
 	d.Spread = max(d.Spread, 1)
 	began := time.Now()
 	r := &driver{drive: d, up: up, hist: hdrhistogram.New(1, 600_000_000, 3), last: began}
-	r.from = began.Add(d.For / 10)
+	r.from = began
+	if !d.Cold {
+		r.from = began.Add(d.For / 10)
+	}
 	r.until = r.from.Add(d.For)
 	if d.Most > 0 {
 		r.from, r.until = began, began.Add(time.Hour)

@@ -59,42 +59,65 @@ func retentionRun(ctx context.Context, b *bench) (s sample, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, p.end()) }()
-	d := drive{Publishers: publishers, Unanswered: unanswered, Size: publishSize, Rate: steadyRate}
 	// The child answers one request at a time: it drives in pieces, and is looked at in between.
-	piece := max(b.cfg.For/60, 100*time.Millisecond)
-	var ratios []float64
-	var worst, p99 time.Duration
-	total, began := uint64(0), time.Now()
+	d := drive{
+		Publishers: publishers, Unanswered: unanswered, Size: publishSize, Rate: steadyRate, Cold: true,
+		For: max(b.cfg.For/60, 100*time.Millisecond),
+	}
 	first, err := p.measure()
 	if err != nil {
 		return nil, err
 	}
+	var h kept
 	last := first
-	for time.Since(began) < b.cfg.For {
-		d.For = piece
+	for began := time.Now(); time.Since(began) < b.cfg.For; {
 		a, err := p.call(request{Do: "drive", Drive: &d})
 		if err != nil {
 			return nil, err
 		}
-		total += a.Drove.Messages
-		worst, p99 = max(worst, a.Drove.Stall, a.Drove.Max), max(p99, a.Drove.P99)
 		if last, err = p.measure(); err != nil {
 			return nil, err
 		}
-		if time.Since(began) > 2*age { // what is kept has its full size
-			rate := float64(total) / time.Since(began).Seconds()
-			ratios = append(ratios, float64(last.disk.Size)/(rate*age.Seconds()*publishSize))
-			fmt.Fprintf(b.cfg.Progress, "  %v: disk %d MB, %.2f × live\n", time.Since(began).Round(time.Second), last.disk.Size/1e6, ratios[len(ratios)-1])
+		h.add(a.Drove, last, age)
+		if n := len(h.ratios); n > 0 {
+			fmt.Fprintf(b.cfg.Progress, "  %v: disk %d MB, %.2f × live\n", time.Since(began).Round(time.Second), last.disk.Size/1e6, h.ratios[n-1])
 		}
 	}
-	if len(ratios) == 0 {
+	if len(h.ratios) == 0 {
 		return nil, errors.New("the run is too short to fill what is kept")
 	}
 	return sample{
-		messages: float64(total), messageRate: float64(total) / time.Since(began).Seconds(),
-		diskPerLive: slices.Max(ratios), stalled: ms(worst), ackP99: ms(p99),
-		writtenPer: float64(last.disk.Written-first.disk.Written) / float64(total) / publishSize,
+		messages: float64(h.total), messageRate: float64(h.total) / last.elapsed.Sub(first.elapsed).Seconds(),
+		diskPerLive: slices.Max(h.ratios), stalled: ms(h.stall), ackP99: ms(h.p99),
+		writtenPer: float64(last.disk.Written-first.disk.Written) / float64(h.total) / publishSize,
 	}, nil
+}
+
+// kept is what a run that looks at the disk has seen.
+type kept struct {
+	total      uint64
+	pieces     []piece
+	stall, p99 time.Duration
+	ratios     []float64 // disk to what is within the retention, since it was passed twice
+}
+
+// A piece is how much was published until a moment.
+type piece struct {
+	at    time.Time
+	total uint64
+}
+
+func (k *kept) add(d *driven, m measured, age time.Duration) {
+	k.total += d.Messages
+	k.stall, k.p99 = max(k.stall, d.Stall, d.Max), max(k.p99, d.P99)
+	k.pieces = append(k.pieces, piece{m.elapsed, k.total})
+	if m.elapsed.Sub(k.pieces[0].at) < 2*age {
+		return
+	}
+	i := slices.IndexFunc(k.pieces, func(p piece) bool { return m.elapsed.Sub(p.at) <= age })
+	if live := k.total - k.pieces[max(i-1, 0)].total; live > 0 {
+		k.ratios = append(k.ratios, float64(m.disk.Size)/float64(live*publishSize))
+	}
 }
 
 // Of the histories: how many channels, and how many messages in each.
