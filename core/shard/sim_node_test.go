@@ -49,8 +49,7 @@ type simNode struct {
 // A freezing is a state that is kept for a peer.
 type freezing struct {
 	shard.Frozen
-	r     shard.Replica
-	timer int
+	r shard.Replica
 }
 
 func newNode(s *sim, i int) *simNode {
