@@ -18,14 +18,14 @@ import (
 // A drive is publishers on an Upstream, each with a producer and a channel of its own.
 type drive struct {
 	Publishers int
-	Unanswered int           // publishes of each
-	Size       int           // of a payload, bytes
+	Unanswered int // publishes of each
+	Size       int // of a payload, bytes
 	For        time.Duration
-	Cold       bool          // all counts; otherwise a tenth of For goes by before
-	Rate       float64       // publishes a second of all; 0: as fast as they are answered
-	Prefix     string        // of the channels; empty: bench:p
-	Spread     int           // channels of each publisher, in turn; 0: 1
-	Most       uint64        // publishes of each, all of them counted; 0: as many as there is time for
+	Cold       bool    // all counts; otherwise a tenth of For goes by before
+	Rate       float64 // publishes a second of all; 0: as fast as they are answered
+	Prefix     string  // of the channels; empty: bench:p
+	Spread     int     // channels of each publisher, in turn; 0: 1
+	Most       uint64  // publishes of each, all of them counted; 0: as many as there is time for
 }
 
 // A driven is what a drive measured.

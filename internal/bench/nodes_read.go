@@ -64,6 +64,7 @@ func hold(ctx context.Context, up relay.Upstream, ch relay.Channel) (relay.Subsc
 	if f := s.Next(nil, 1<<10); len(f) == 0 || f[0].Kind != relay.KindOK {
 		return nil, fmt.Errorf("%s: first frames %+v; want an OK", ch, f)
 	}
+	s.Next(nil, 0) // nothing is lent any more
 	return s, nil
 }
 
