@@ -34,9 +34,23 @@ type replica struct {
 
 var _ source = (*replica)(nil)
 
-func (r *replica) read() shard.Reader { return r.local.states.Read(r.id, false) }
-func (r *replica) lends() bool        { return true }
-func (r *replica) now() time.Time     { return r.local.clock() }
+// read implements source. What does not stand anywhere is no state: a replica whose first one is
+// still being written, or that is removed.
+func (r *replica) read() shard.Reader {
+	v := r.local.states.Read(r.id, false)
+	if _, ok := shard.ReadApplied(v); !ok && v.Err() == nil {
+		return absent{v}
+	}
+	return v
+}
+
+// absent reads a state that is not there.
+type absent struct{ shard.Reader }
+
+func (absent) Err() error { return shard.ErrNoReplica }
+
+func (r *replica) lends() bool    { return true }
+func (r *replica) now() time.Time { return r.local.clock() }
 
 func (r *replica) standing() (lost bool, end *relay.End) { return r.lost, r.ended }
 

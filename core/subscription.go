@@ -1,6 +1,8 @@
 package core
 
 import (
+	"errors"
+
 	"github.com/meridian-relay/meridian/core/channel"
 	"github.com/meridian-relay/meridian/core/shard"
 	"github.com/meridian-relay/meridian/relay"
@@ -61,6 +63,10 @@ func (s *subscription) Next(dst []relay.Frame, maxBytes int) []relay.Frame {
 	}
 	if err != nil {
 		r.Close()
+		if errors.Is(err, shard.ErrNoReplica) {
+			return s.end(dst[:base], &relay.End{Code: relay.Unavailable, RetryAfter: relay.BusyRetry,
+				Detail: "this node's replica of the channel's shard is not there yet, or not any more"})
+		}
 		s.source.failed(err)
 		return s.end(dst[:base], &relay.End{Code: relay.Internal, Detail: "the home cannot read its store"})
 	}
