@@ -42,18 +42,21 @@ func (f *fleet) replace(x *node) {
 	f.t.Fatalf("%s has not its replicas back after %v: %s", x.name, replaceWithin, last)
 }
 
-// settled reports whether every shard has x as a voter that lacks nothing, and no other of its
-// replicas.
+// settled reports whether every shard has the replica that x has now as a voter that lacks
+// little, and no other one of x.
 func (f *fleet) settled(x *node) bool {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
 	for id := shard.ID(1); id <= shards; id++ {
-		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 		l := f.leader(ctx, id)
 		if l == nil {
-			cancel()
 			return false
 		}
 		s, err := l.api.Shard(ctx, id)
-		cancel()
+		if err != nil {
+			return false
+		}
+		own, err := x.api.Shard(ctx, id)
 		if err != nil {
 			return false
 		}
@@ -62,7 +65,7 @@ func (f *fleet) settled(x *node) bool {
 			if m.Node != shard.Node(x.name) {
 				continue
 			}
-			if m.Role != "voter" || m.Progress == nil || m.Progress.Lag > 1000 {
+			if m.Number != own.Number || m.Role != "voter" || own.Applied+1000 < s.Applied {
 				return false
 			}
 			voters++
@@ -120,10 +123,34 @@ func flip(t *testing.T, path string, share float64) {
 	}
 }
 
+// Exit codes of a node that refuses its folder.
+const (
+	exitForeign = 21
+	exitDamaged = 22
+	exitEmpty   = 24
+)
+
+// refuses starts a node that must not serve, but end with a code.
+func (f *fleet) refuses(x *node, code int) {
+	f.t.Helper()
+	err := x.start()
+	if err == nil {
+		x.kill()
+		f.t.Fatalf("%s serves", x.name)
+	}
+	if x.code != code {
+		f.t.Errorf("exit code %d, want %d: %v", x.code, code, err)
+	}
+	f.t.Logf("it refuses: %v", err)
+}
+
 // TestDisks spoils the disk of one node of three, under load.
 func TestDisks(t *testing.T) {
 	f := newFleet(t, 3)
 	disk := func(name string, do func(l *load, x *node)) {
+		if t.Failed() {
+			return // the fleet may not be whole
+		}
 		f.within(name, func(t *testing.T) {
 			f.heal()
 			l := newLoad(t, f, label(name), loadConfig{})
@@ -136,27 +163,31 @@ func TestDisks(t *testing.T) {
 	}
 	// back lets a node come back over a disk that is no good any more: with an empty one, as new
 	// members of its groups.
-	back := func(x *node) {
+	back := func(l *load, x *node) {
 		x.kill()
 		f.must(os.RemoveAll(x.data))
-		f.must(x.start(replaceFlags...))
+		f.refuses(x, exitEmpty)
+		f.must(x.start("--join"))
+		l.healthy() // though this node has nothing, and edges may be linked to it
 		f.replace(x)
 	}
-	// doubtful starts a node over a disk that was tampered with: it refuses, or it serves.
-	doubtful := func(x *node) {
-		err := x.start()
-		if err == nil {
-			if code, ended := x.ended(2 * time.Second); !ended {
+	// doubtful starts a node over a disk that was tampered with: it refuses, or ends as soon as it
+	// finds out, and says that the disk is damaged; or it serves.
+	doubtful := func(l *load, x *node) {
+		if err := x.start(); err == nil {
+			l.healthy()
+			if _, ended := x.ended(2 * away); !ended {
 				f.t.Logf("%s serves", x.name)
 				return
-			} else if code != 0 {
-				err = fmt.Errorf("%s ended with code %d: %s", x.name, code, x.tail(2))
 			}
 		}
-		f.t.Logf("it refuses: %v", err)
-		back(x)
+		if x.code != exitDamaged {
+			f.t.Errorf("exit code %d, want %d", x.code, exitDamaged)
+		}
+		f.t.Logf("it ended: %s", x.tail(1))
+		back(l, x)
 	}
-	disk("wiped", func(_ *load, x *node) { back(x) })
+	disk("wiped", back)
 	disk("old", func(l *load, x *node) {
 		x.kill()
 		old := x.data + ".old"
@@ -167,7 +198,7 @@ func TestDisks(t *testing.T) {
 		x.kill()
 		f.must(os.RemoveAll(x.data))
 		f.must(os.Rename(old, x.data))
-		doubtful(x)
+		doubtful(l, x)
 	})
 	disk("flipped early", func(l *load, x *node) {
 		time.Sleep(away / 2)
@@ -175,7 +206,7 @@ func TestDisks(t *testing.T) {
 		path, err := newest(x.data)
 		f.must(err)
 		flip(f.t, path, 0.5)
-		doubtful(x)
+		doubtful(l, x)
 	})
 	disk("flipped last", func(l *load, x *node) {
 		time.Sleep(away / 2)
@@ -183,7 +214,7 @@ func TestDisks(t *testing.T) {
 		path, err := newest(x.data)
 		f.must(err)
 		flip(f.t, path, 1)
-		doubtful(x)
+		doubtful(l, x)
 	})
 	disk("of another node", func(l *load, x *node) {
 		x.kill()
@@ -192,12 +223,7 @@ func TestDisks(t *testing.T) {
 		f.must(os.Rename(x.data, x.data+".own"))
 		f.must(copyDir(other.data, x.data))
 		f.must(other.start())
-		if err := x.start(); err == nil {
-			f.t.Errorf("%s serves with the disk of %s", x.name, other.name)
-			x.kill()
-		} else {
-			f.t.Logf("it refuses: %v", err)
-		}
+		f.refuses(x, exitForeign)
 		f.must(os.RemoveAll(x.data))
 		f.must(os.Rename(x.data+".own", x.data))
 		f.must(x.start())
@@ -205,7 +231,7 @@ func TestDisks(t *testing.T) {
 	disk("wiped, and the leader killed meanwhile", func(l *load, x *node) {
 		x.kill()
 		f.must(os.RemoveAll(x.data))
-		f.must(x.start(replaceFlags...))
+		f.must(x.start("--join"))
 		leader := f.leading(victim)
 		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 		defer cancel()
@@ -216,6 +242,3 @@ func TestDisks(t *testing.T) {
 		f.replace(x)
 	})
 }
-
-// replaceFlags let a node begin with an empty folder in a fleet that there is.
-var replaceFlags = []string{"--join"}
