@@ -174,3 +174,40 @@ func TestNumbersThroughKills(t *testing.T) {
 		t.Errorf("--acks has %d lines (%v), the last is %q", len(lines), err, lines[len(lines)-1])
 	}
 }
+
+// TestStatusThroughKills: who is subscribed while all nodes are away is told so, and told when
+// the way is there again; nothing is missed.
+func TestStatusThroughKills(t *testing.T) {
+	c := newCrew(t)
+	alice := c.x.at(t, c.edge, "alice")
+	alice.ok("", "pub", "chat:a", "before")
+	sub := alice.start("sub", "chat:a", "--from", "start", "-o", "json")
+	waitFor(sub, "subscribed")
+	var m map[string]any
+	if sub.json(&m); m["payload"] != "before" {
+		t.Fatalf("message %v", m)
+	}
+	nodes := []string{"n1", "n2", "n3"}
+	for _, name := range nodes {
+		c.kill(name)
+	}
+	if e := waitFor(sub, "status"); e["state"] != "lost" {
+		t.Errorf("status %v", e)
+	}
+	for _, name := range nodes {
+		c.start(name)
+	}
+	if e := waitFor(sub, "status"); e["state"] != "restored" {
+		t.Errorf("status %v", e)
+	}
+	alice.ok("", "pub", "chat:a", "after")
+	for m = nil; m["payload"] == nil; { // it may be lost once more, as long as nobody leads
+		m = nil
+		if sub.json(&m); m["event"] != nil && m["event"] != "status" {
+			t.Fatalf("event %v", m)
+		}
+	}
+	if m["payload"] != "after" {
+		t.Errorf("message %v", m)
+	}
+}
