@@ -52,6 +52,7 @@ type NodeConfig struct {
 	// Ops serves health, metrics and the API of operators; closed by Run. nil: none.
 	Ops net.Listener
 
+	Ballast       int64      // bytes of a file that is deleted when the disk is full; 0: the store's; below 0: none
 	Cache         int64      // bytes of blocks of the store in memory; 0: 256 MiB
 	Queue         int        // bytes of publishes that the shards have not taken; 0: 64 MiB
 	Budget        uint64     // bytes of publishes on their way; 0: 256 MiB
@@ -145,7 +146,7 @@ func NewNode(c NodeConfig) (*Node, error) {
 	n.replacing.of = make(map[shard.Node][]nodeapi.Replacement)
 	n.replacing.active = make(map[shard.Node]bool)
 	n.store, err = store.Open(store.Config{
-		Dir: c.Dir, Fleet: c.Fleet, Node: c.Name, Cache: c.Cache, Logger: c.Log,
+		Dir: c.Dir, Fleet: c.Fleet, Node: c.Name, Cache: c.Cache, Ballast: c.Ballast, Logger: c.Log,
 		Flushed: n.inbox.flushed, ReadOnly: n.readOnly, Slow: n.slow,
 	})
 	if err != nil {

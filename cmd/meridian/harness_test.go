@@ -60,7 +60,7 @@ func (s *shell) with(env ...string) *shell {
 
 func (s *shell) command(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, binary, args...)
-	cmd.Env = append([]string{"HOME=" + s.dir, "PATH=" + os.Getenv("PATH"), "MERIDIAN_CONFIG_DIR=" + s.dir}, s.env...)
+	cmd.Env = append([]string{"HOME=" + s.dir, "PATH=" + os.Getenv("PATH"), "MERIDIAN_CONFIG_DIR=" + s.dir, "TMPDIR=" + s.dir}, s.env...)
 	return cmd
 }
 

@@ -56,6 +56,7 @@ func newCores(dir string, n int, namespaces map[relay.Namespace]core.Namespace, 
 		*c = core.NodeConfig{
 			Name: shard.Node(fmt.Sprint("n", i+1)), Fleet: coresID, Bootstrap: true,
 			Dir: filepath.Join(dir, fmt.Sprint("n", i+1)), Namespaces: namespaces, Shards: 4, Log: log,
+			Ballast: -1, // for development nobody waits at a full disk
 		}
 		address := "127.0.0.1:1" // nobody asks for the address of one that is alone
 		if n > 1 {
