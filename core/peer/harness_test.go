@@ -87,13 +87,6 @@ func (s *stage) address(n shard.Node) string {
 	return s.addresses[n]
 }
 
-// lead makes others find a node at an address.
-func (s *stage) lead(n shard.Node, address string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.addresses[n] = address
-}
-
 // tls is what a process of the fleet trusts and shows.
 func (s *stage) tls(fleet string, role pki.Role, name string) *tls.Config {
 	s.t.Helper()
@@ -132,7 +125,6 @@ type setup struct {
 	fleet   string   // "": test
 	subject string   // of its certificate; "": its name
 	role    pki.Role // "": node
-	listen  string   // "": a free port
 	edit    func(*Config)
 }
 
