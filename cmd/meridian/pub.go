@@ -174,14 +174,14 @@ func (a *app) concluded(interrupted bool, n counts, err error, o *pubOptions) er
 	open := n.unknown > 0 || n.unsent > 0
 	switch {
 	case interrupted && open:
-		err = fmt.Errorf("interrupted: %v; what is unknown got no answer within %v: it may stand or not", n, drainWithin)
+		err = fmt.Errorf("interrupted: %v; what is unknown may stand or not", n)
 	case interrupted:
 		fmt.Fprintf(a.err, "interrupted: %v\n", n)
 		err = nil
 	case errors.Is(err, errTired):
 		err = fmt.Errorf("%w: %v", err, n)
 	case err == nil && n.unknown > 0:
-		err = fmt.Errorf("%v; what is unknown had no answer in time: it may stand or not", n)
+		err = fmt.Errorf("%v; what is unknown had no answer in time, and may stand or not", n)
 	case o.lines:
 		fmt.Fprintln(a.err, n)
 	}
