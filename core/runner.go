@@ -283,11 +283,6 @@ func (r *runner) keep(ctx context.Context) {
 	}
 }
 
-// propose has commands proposed and waits for the outcome.
-func (r *runner) propose(ctx context.Context, id shard.ID, commands ...shard.Command) error {
-	return r.await(ctx, func(h *shard.Host, done func(error)) { h.Propose(id, commands, done) })
-}
-
 // await runs a call on the Host and waits for its outcome.
 func (r *runner) await(ctx context.Context, run func(*shard.Host, func(error))) error {
 	outcome := make(chan error, 1)
