@@ -188,6 +188,14 @@ func TestDisks(t *testing.T) {
 		back(l, x)
 	}
 	disk("wiped", back)
+	disk("wiped, and begun as a new fleet", func(l *load, x *node) {
+		x.kill()
+		f.must(os.RemoveAll(x.data))
+		f.must(x.start("--bootstrap"))
+		l.healthy()
+		time.Sleep(away)
+		back(l, x)
+	})
 	disk("old", func(l *load, x *node) {
 		x.kill()
 		old := x.data + ".old"
