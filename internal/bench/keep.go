@@ -231,12 +231,21 @@ func restartRun(ctx context.Context, b *bench) (s sample, err error) {
 		return nil, err
 	}
 	began := time.Now()
-	p, _, err = b.nodes(ctx, nodesSetup{Dir: dir})
+	if p, err = spawn(ctx, b.cfg.Command, roleNodes); err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, p.end()) }()
+	stop, err := p.profiled(b)
 	if err != nil {
 		return nil, err
 	}
+	if _, err := p.call(request{Do: "nodes", Nodes: &nodesSetup{Dir: dir}}); err != nil {
+		return nil, err
+	}
 	after := time.Since(began)
-	defer func() { err = errors.Join(err, p.end()) }()
+	if err := stop(); err != nil {
+		return nil, err
+	}
 	a, err := p.call(request{Do: "read", Read: &readPlan{Prefix: "bench:r", Channels: channels, Messages: uint64(each)}})
 	if err != nil {
 		return nil, fmt.Errorf("after the restart: %w", err)
