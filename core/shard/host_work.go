@@ -3,6 +3,7 @@ package shard
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -95,8 +96,8 @@ func (h *Host) Receive(from Node, m Message) {
 		r.remove()
 		return
 	}
-	if m.Raft == nil || Number(m.Raft.GetFrom()) != m.From || m.From == r.id.Number {
-		return
+	if m.Raft == nil || Number(m.Raft.GetFrom()) != m.From || m.From == r.id.Number || m.From == 0 || m.From > math.MaxInt64 {
+		return // numbers beyond are raft's for what it tells itself
 	}
 	r.receive(from, m)
 }
@@ -116,15 +117,17 @@ func (r *replica) incarnate(m Message) bool {
 
 func (r *replica) receive(from Node, m Message) {
 	switch m.Raft.GetType() {
-	case raftpb.MsgProp, raftpb.MsgUnreachable, raftpb.MsgTransferLeader, raftpb.MsgForgetLeader:
-		return // nobody here sends these
+	default:
+		return // nobody here sends others; raft believes them, those that are its own above all
+	case raftpb.MsgApp, raftpb.MsgAppResp, raftpb.MsgVote, raftpb.MsgVoteResp, raftpb.MsgPreVote, raftpb.MsgPreVoteResp,
+		raftpb.MsgHeartbeat, raftpb.MsgHeartbeatResp, raftpb.MsgSnap, raftpb.MsgTimeoutNow, raftpb.MsgReadIndexResp:
 	case raftpb.MsgSnapStatus:
 		if m.Raft.GetReject() {
 			r.fetchEnded(m.From, fmt.Errorf("the fetch failed on node %s", from))
 		}
 		return
 	case raftpb.MsgReadIndex:
-		if r.leads && r.role != Leading {
+		if r.leads && r.role != Leading || len(m.Raft.GetEntries()) != 1 {
 			return // see ask; the other asks again
 		}
 		m.Raft = proto.Clone(m.Raft).(*raftpb.Message) // raft writes into it

@@ -64,7 +64,11 @@ func (r *replica) maybeRest() {
 	switch {
 	case r.awakes == 0 || r.dirty:
 	case r.descriptor == nil:
-		r.rest() // only a leader's messages move it
+		// Only others move it. It ticks until its lease on the leader is over: it may be a voter
+		// already, without whom no other is elected.
+		if r.idle > electionTicks {
+			r.rest()
+		}
 	case !r.quiet():
 	case r.agreed:
 		r.rest()
@@ -126,7 +130,7 @@ func (r *replica) wakesFor(m Message) bool {
 		if m.Rest && r.awakes > 0 {
 			r.asked = m.Raft.GetCommit()
 		}
-		return !m.Rest
+		return !m.Rest || r.descriptor == nil
 	case raftpb.MsgHeartbeatResp:
 		return !r.leads
 	}
