@@ -2,7 +2,8 @@
 //
 // # Folder
 //
-//	IDENTITY   what the folder is: format, fleet, node, store id
+//	IDENTITY   what the folder is: format, fleet, node, store id, and, once both databases
+//	           were made, begun: from then on one that is missing is damage
 //	LOCK       held by the process that uses the folder
 //	BALLAST    room for trimming and membership when the disk is full
 //	log/       a Pebble database: raft logs and hard states, synced

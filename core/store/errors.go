@@ -38,7 +38,7 @@ func (s *Store) fault(doing string, err error) error {
 		return nil
 	case errors.Is(err, ErrDisk) || errors.Is(err, ErrClosed) || errors.Is(err, errNamed):
 		return err
-	case errors.Is(err, ErrDamaged) || pebble.IsCorruptionError(err):
+	case errors.Is(err, ErrDamaged) || pebble.IsCorruptionError(err) || errors.Is(err, pebble.ErrDBDoesNotExist):
 		return fmt.Errorf("%w: %s: %s: %w%w; the other replicas have what it had: start the node on "+
 			"an empty folder, then run \"meridian shard replace %s\"",
 			ErrDamaged, s.cfg.Dir, doing, err, errNamed, s.cfg.Node)

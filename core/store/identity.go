@@ -40,10 +40,17 @@ type Identity struct {
 	Fleet  string
 	Node   shard.Node
 	Store  shard.StoreID
+	// Begun: both databases were made. One that is not there then was lost, and with it, maybe,
+	// votes and entries that were acknowledged.
+	Begun bool
 }
 
 func (id *Identity) append(b []byte) []byte {
-	return fmt.Appendf(b, "meridian store %d\nfleet %s\nnode %s\nstore %v\n", id.Format, id.Fleet, id.Node, id.Store)
+	b = fmt.Appendf(b, "meridian store %d\nfleet %s\nnode %s\nstore %v\n", id.Format, id.Fleet, id.Node, id.Store)
+	if id.Begun {
+		b = append(b, "begun\n"...)
+	}
+	return b
 }
 
 // parseIdentity reads what append wrote, or the format alone of a newer one.
@@ -63,6 +70,8 @@ func parseIdentity(b []byte) (id Identity, err error) {
 			if n, err = hex.Decode(id.Store[:], []byte(value)[:min(len(value), 32)]); n != len(id.Store) {
 				err = errors.New("store id is too short")
 			}
+		case "begun":
+			id.Begun = true
 		}
 		if err != nil || id.Format > format {
 			return id, err
@@ -136,12 +145,26 @@ func (s *Store) empty() error {
 // found makes a new store of an empty folder. IDENTITY comes first and whole: a folder without
 // it has nothing of ours.
 func (s *Store) found() error {
-	fsys, dir := s.fs, s.cfg.Dir
 	id := Identity{Format: format, Fleet: s.cfg.Fleet, Node: s.cfg.Node}
 	if _, err := rand.Read(id.Store[:]); err != nil {
 		return fmt.Errorf("make store id: %w", err)
 	}
-	path := fsys.PathJoin(dir, identityName)
+	return s.putIdentity(id)
+}
+
+// begun notes that both databases are there.
+func (s *Store) begun() error {
+	if s.id.Begun {
+		return nil
+	}
+	id := s.id
+	id.Begun = true
+	return s.putIdentity(id)
+}
+
+// putIdentity writes IDENTITY whole, or leaves it.
+func (s *Store) putIdentity(id Identity) error {
+	fsys, path := s.fs, s.fs.PathJoin(s.cfg.Dir, identityName)
 	if err := writeFile(fsys, path+".new", id.append(nil)); err != nil {
 		return s.fault("write "+identityName, err)
 	}
@@ -149,7 +172,7 @@ func (s *Store) found() error {
 		return s.fault("write "+identityName, err)
 	}
 	s.id = id
-	return s.fault("sync folder", syncDir(fsys, dir))
+	return s.fault("sync folder", syncDir(fsys, s.cfg.Dir))
 }
 
 // lock takes the folder for this process.

@@ -49,6 +49,8 @@ type staging struct {
 const (
 	progressName = "PROGRESS"
 	tableBytes   = 16 << 20
+	// maxKept is more than a chunk has, in bytes of keys and values: the longest frame of core/peer.
+	maxKept = 8 << 20
 )
 
 // Stage implements shard.States.
@@ -177,7 +179,12 @@ func (st *staging) Keep(from, to []byte, sum uint64) (bool, error) {
 	r := st.s.read(st.id.replica, false)
 	defer r.Close()
 	c := shard.Chunk{From: from, To: to, Sum: sum}
+	size := 0
 	for k, v := range r.Ascend(from, upTo(to)) {
+		// The leader's chunk is not that large: it has trimmed what is here.
+		if size += len(k) + len(v); size > maxKept {
+			return false, nil
+		}
 		c.Keys, c.Values = append(c.Keys, k), append(c.Values, v)
 	}
 	if err := r.Err(); err != nil {
@@ -292,7 +299,7 @@ func (s *Store) ingest(ctx context.Context, id shard.Replica, staged shard.Stagi
 	st.taken = true
 	// What the memtable has of this replica is flushed before: taking the tables in would else
 	// hold up all other states meanwhile.
-	if err := s.state.Flush(); err != nil {
+	if err := s.flushStates(); err != nil {
 		return err
 	}
 	span := pebble.KeyRange{Start: appendReplica(nil, id), End: appendAfter(nil, id)}

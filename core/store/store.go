@@ -134,11 +134,19 @@ func Open(cfg Config) (*Store, error) {
 	s.fs = &countedFS{FS: vfs.OnDiskFull(cfg.FS, s.diskFull)}
 	s.loop.init()
 	s.flushes.ended, s.flushes.emptied = make(chan struct{}, 1), make(chan struct{}, 1)
-	if err := s.open(); err != nil {
-		s.release()
-		return nil, err
+	// On a goroutine of its own: Pebble ends it, or leaves it waiting, where the disk fails.
+	opened := make(chan error, 1)
+	go s.guard(func() { opened <- s.open() })
+	select {
+	case err := <-opened:
+		if err != nil {
+			s.release()
+			return nil, err
+		}
+		return s, nil
+	case <-s.failed:
+		return nil, s.Err()
 	}
-	return s, nil
 }
 
 func (s *Store) open() (err error) {
@@ -166,20 +174,29 @@ func (s *Store) open() (err error) {
 	if err := s.checkWALs(); err != nil {
 		return s.fault("check log", err)
 	}
-	if s.log, err = pebble.Open(s.fs.PathJoin(dir, logName), s.logOptions()); err != nil {
+	if s.log, err = s.database(logName, s.logOptions()); err != nil {
 		return s.fault("open log", err)
 	}
-	if !found {
+	if !s.id.Begun {
 		// Pebble makes a database in its oldest format and then raises that. The log's first
 		// file is still in the old one, which does not say what was synced.
 		if err := s.log.Flush(); err != nil {
 			return s.fault("begin log", err)
 		}
 	}
-	if s.state, err = pebble.Open(s.fs.PathJoin(dir, stateName), s.stateOptions()); err != nil {
+	if s.state, err = s.database(stateName, s.stateOptions()); err != nil {
 		return s.fault("open state", err)
 	}
+	if err := s.begun(); err != nil {
+		return err
+	}
 	return s.load()
+}
+
+// database opens one of the two. Once both were made, it makes none.
+func (s *Store) database(name string, o *pebble.Options) (*pebble.DB, error) {
+	o.ErrorIfNotExists = s.id.Begun
+	return pebble.Open(s.fs.PathJoin(s.cfg.Dir, name), o)
 }
 
 // Identity returns what the folder says it is.
@@ -190,9 +207,7 @@ func (s *Store) Identity() Identity { return s.id }
 func (s *Store) Close() error {
 	s.closeSnapshots()
 	if s.Err() == nil {
-		if err := s.state.Flush(); err != nil {
-			s.fail("flush state", err)
-		}
+		_ = s.flushStates() // Err tells
 	}
 	err := s.Err()
 	s.release()

@@ -56,6 +56,7 @@ func TestSuiteOnDisk(t *testing.T) {
 		h := &harness{t: t, cfg: testConfig(vfs.Default)}
 		h.cfg.Dir = filepath.Join(t.TempDir(), "node")
 		h.crash = func(h *harness) Config {
+			h.closeSnapshots() // the suite holds one, and Pebble's checks mind
 			h.release()
 			return h.cfg
 		}

@@ -105,10 +105,22 @@ func (s *Store) Flush() error {
 	if err := s.Err(); err != nil {
 		return err
 	}
-	if err := s.state.Flush(); err != nil {
-		return s.fail("flush state", err)
+	return s.flushStates()
+}
+
+// flushStates flushes the states. It does not wait for a flush that failed: Pebble does, for ever.
+func (s *Store) flushStates() error {
+	flushed := make(chan error, 1)
+	go s.guard(func() { flushed <- s.state.Flush() })
+	select {
+	case err := <-flushed:
+		if err != nil {
+			return s.fail("flush state", err)
+		}
+		return nil
+	case <-s.failed:
+		return s.Err()
 	}
-	return nil
 }
 
 func (s *Store) logEvents() pebble.EventListener {
