@@ -92,6 +92,12 @@ func (n *Node) handOver(ctx context.Context) {
 	}
 }
 
+// slowLately reports whether the disk hung a while ago: then nothing is to be led here.
+func (n *Node) slowLately() bool {
+	at := n.slowAt.Load()
+	return at != 0 && time.Since(time.Unix(0, at)) < n.cfg.SteadyFor
+}
+
 // slow hands leaderships away while the disk hangs: who leads has to sync.
 func (n *Node) slow(d time.Duration) {
 	n.log.Warn("a sync of the disk takes long; handing leaderships away", "since", d)
@@ -133,9 +139,9 @@ func (n *Node) sendHome(ctx context.Context) {
 		if r == nil || !r.leads() || home == n.cfg.Name || ctx.Err() != nil {
 			continue
 		}
-		wait := steadyFor
+		wait := n.cfg.SteadyFor
 		if n.regionOf(home) != n.regionOf(n.cfg.Name) {
-			wait = awayFor
+			wait = n.cfg.AwayFor
 		}
 		if n.network.aliveFor(home) < wait {
 			continue

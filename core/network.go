@@ -2,7 +2,9 @@ package core
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"sync"
 	"time"
@@ -33,9 +35,13 @@ type network struct {
 func (n *Node) connect(nodes, edges relay.Upstream) (*network, error) {
 	c := &n.cfg
 	w := &network{node: n, comers: make(map[shard.Node]shard.StoreID), alive: make(map[shard.Node]time.Time)}
-	var err error
+	toNodes, toLinks, err := c.sockets()
+	if err != nil {
+		return nil, err
+	}
 	w.peers, err = peer.New(peer.Config{
-		Node: c.Name, Fleet: c.Fleet, Store: n.store.Identity().Store, Version: shardVersion,
+		PacketConn: toNodes,
+		Node:       c.Name, Fleet: c.Fleet, Store: n.store.Identity().Store, Version: shardVersion,
 		Addresses: n.address, TLS: c.TLS, Receive: n.inbox.receive,
 		Heard: w.heard, Lost: w.lost, Expect: w.expect,
 		Snapshot: n.frozen.open, FetchEnded: w.fetchEnded, Log: c.Log,
@@ -43,7 +49,7 @@ func (n *Node) connect(nodes, edges relay.Upstream) (*network, error) {
 	if err != nil {
 		return nil, err
 	}
-	if w.ways, err = newWays(c.Fleet, c.Name, c.TLS, n.address, c.Log); err != nil {
+	if w.ways, err = newWays(c.Fleet, c.Name, c.TLS, toLinks, n.address, c.Log); err != nil {
 		return nil, err
 	}
 	w.doors = &doors{
@@ -56,6 +62,20 @@ func (n *Node) connect(nodes, edges relay.Upstream) (*network, error) {
 		Also: map[string]func(context.Context, relay.Session){peer.ALPN: w.peers.Serve},
 	})
 	return w, err
+}
+
+// sockets opens those for dialling; nil: whoever dials opens its own.
+func (c *NodeConfig) sockets() (toNodes, toLinks net.PacketConn, err error) {
+	if c.Dial == nil {
+		return nil, nil, nil
+	}
+	if toNodes, err = c.Dial(); err != nil {
+		return nil, nil, err
+	}
+	if toLinks, err = c.Dial(); err != nil {
+		return nil, nil, errors.Join(err, toNodes.Close())
+	}
+	return toNodes, toLinks, nil
 }
 
 // shardVersion is the newest version of shards that this program can.

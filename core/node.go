@@ -10,7 +10,6 @@ import (
 	"maps"
 	"net"
 	"os"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"sync"
@@ -52,6 +51,15 @@ type NodeConfig struct {
 	// Ops serves health, metrics and the API of operators; closed by Run. nil: none.
 	Ops net.Listener
 
+	// FS is where Dir is. nil: the operating system's file system.
+	FS store.FS
+	// Dial opens the sockets from which this node dials others, two of them; the node closes
+	// them. nil: on free ports.
+	Dial func() (net.PacketConn, error)
+	// SteadyFor is how long a node is well before it leads again what is to be led there, and
+	// AwayFor the same where that is in another region. 0: 10 s and 5 minutes.
+	SteadyFor, AwayFor time.Duration
+
 	Ballast       int64      // bytes of a file that is deleted when the disk is full; 0: the store's; below 0: none
 	Cache         int64      // bytes of blocks of the store in memory; 0: 256 MiB
 	Queue         int        // bytes of publishes that the shards have not taken; 0: 64 MiB
@@ -68,6 +76,11 @@ func (c NodeConfig) filled() (NodeConfig, error) {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	c.Shards = cmp.Or(c.Shards, 6)
+	c.SteadyFor = cmp.Or(c.SteadyFor, steadyFor)
+	c.AwayFor = cmp.Or(c.AwayFor, awayFor)
+	if c.FS == nil {
+		c.FS = store.Disk()
+	}
 	c.Queue = cmp.Or(c.Queue, 64<<20)
 	c.Subscriptions = cmp.Or(c.Subscriptions, 1_000_000)
 	if err := checkMembers(c.Nodes, c.Name); err != nil {
@@ -138,7 +151,7 @@ func NewNode(c NodeConfig) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := os.Stat(filepath.Join(c.Dir, "IDENTITY")); errors.Is(err, os.ErrNotExist) && !c.Bootstrap && !c.Join {
+	if _, err := c.FS.Stat(c.FS.PathJoin(c.Dir, "IDENTITY")); errors.Is(err, os.ErrNotExist) && !c.Bootstrap && !c.Join {
 		return nil, fmt.Errorf("%w: %s: begin a new fleet on it with --bootstrap; if this node had data and lost it, "+
 			"start it with --join, and have it taken in with \"meridian shard replace %s\"", ErrEmpty, c.Dir, c.Name)
 	}
@@ -146,7 +159,7 @@ func NewNode(c NodeConfig) (*Node, error) {
 	n.replacing.of = make(map[shard.Node][]nodeapi.Replacement)
 	n.replacing.active = make(map[shard.Node]bool)
 	n.store, err = store.Open(store.Config{
-		Dir: c.Dir, Fleet: c.Fleet, Node: c.Name, Cache: c.Cache, Ballast: c.Ballast, Logger: c.Log,
+		Dir: c.Dir, FS: c.FS, Fleet: c.Fleet, Node: c.Name, Cache: c.Cache, Ballast: c.Ballast, Logger: c.Log,
 		Flushed: n.inbox.flushed, ReadOnly: n.readOnly, Slow: n.slow,
 	})
 	if err != nil {
@@ -162,7 +175,7 @@ func NewNode(c NodeConfig) (*Node, error) {
 func (n *Node) open() (err error) {
 	c := &n.cfg
 	var found bool
-	if n.notes, found, err = openNotes(c.Dir); err != nil {
+	if n.notes, found, err = openNotes(c.FS, c.Dir); err != nil {
 		return err
 	}
 	if !n.notes.begun() && !c.Bootstrap && !c.Join {

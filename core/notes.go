@@ -6,11 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
-	"path/filepath"
 	"sync"
 
 	"github.com/meridian-relay/meridian/core/shard"
+	"github.com/meridian-relay/meridian/core/store"
 )
 
 // notesName is a file beside the store's own: what a node has to remember of its fleet.
@@ -29,6 +28,7 @@ type record struct {
 
 // notes is the file. Safe for concurrent use.
 type notes struct {
+	fs   store.FS
 	path string
 
 	mu  sync.Mutex
@@ -36,10 +36,10 @@ type notes struct {
 }
 
 // openNotes reads the file of a folder; false: there is none.
-func openNotes(dir string) (*notes, bool, error) {
-	n := &notes{path: filepath.Join(dir, notesName)}
+func openNotes(fsys store.FS, dir string) (*notes, bool, error) {
+	n := &notes{fs: fsys, path: fsys.PathJoin(dir, notesName)}
 	n.now = record{Version: 1, Stores: make(map[shard.Node]string)}
-	raw, err := os.ReadFile(n.path)
+	raw, err := store.ReadFile(fsys, n.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return n, false, nil
 	}
@@ -65,7 +65,7 @@ func (n *notes) change(f func(*record)) error {
 	f(&n.now)
 	raw, err := json.MarshalIndent(&n.now, "", "  ")
 	if err == nil {
-		err = replaceFile(n.path, append(raw, '\n'))
+		err = store.ReplaceFile(n.fs, n.path, append(raw, '\n'))
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", n.path, err)
@@ -101,28 +101,4 @@ func (n *notes) store(node shard.Node) (id shard.StoreID, ok bool) {
 	defer n.mu.Unlock()
 	count, err := hex.Decode(id[:], []byte(n.now.Stores[node]))
 	return id, err == nil && count == len(id)
-}
-
-// replaceFile replaces a file at once and durably: a crash leaves the old or the new one.
-func replaceFile(path string, content []byte) error {
-	next := path + ".new"
-	f, err := os.OpenFile(next, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(content)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(next, path); err != nil {
-		return err
-	}
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
 }

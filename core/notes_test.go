@@ -6,13 +6,14 @@ import (
 	"testing"
 
 	"github.com/meridian-relay/meridian/core/shard"
+	"github.com/meridian-relay/meridian/core/store"
 )
 
 // A node that comes with another disk than it had is refused, after a restart too, until a group
 // has taken the disk in.
 func TestNotesKeepStores(t *testing.T) {
 	dir := t.TempDir()
-	n, found, err := openNotes(dir)
+	n, found, err := openNotes(store.Disk(), dir)
 	if err != nil || found {
 		t.Fatal(found, err)
 	}
@@ -20,7 +21,7 @@ func TestNotesKeepStores(t *testing.T) {
 	if err := n.met("n2", first, false); err != nil {
 		t.Fatal(err)
 	}
-	if n, found, err = openNotes(dir); err != nil || !found {
+	if n, found, err = openNotes(store.Disk(), dir); err != nil || !found {
 		t.Fatal(found, err)
 	}
 	if err := n.met("n2", first, false); err != nil {
@@ -45,7 +46,7 @@ func TestNotesOfAnotherVersion(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, notesName), []byte(`{"version": 2}`), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := openNotes(dir); err == nil {
+	if _, _, err := openNotes(store.Disk(), dir); err == nil {
 		t.Error("version 2 was read")
 	}
 }

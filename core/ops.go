@@ -52,7 +52,7 @@ func (n *Node) notReady() error {
 	switch {
 	case n.draining.Load():
 		return fmt.Errorf("node %q is draining", n.cfg.Name)
-	case time.Since(time.Unix(0, n.slowAt.Load())) < steadyFor:
+	case n.slowLately():
 		return fmt.Errorf("node %q: its disk is slow", n.cfg.Name)
 	case !n.notes.begun():
 		return fmt.Errorf("node %q waits for the others, to begin the fleet", n.cfg.Name)

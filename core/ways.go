@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"log/slog"
+	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -46,9 +47,9 @@ type way struct {
 	subs  atomic.Int64 // open subscriptions
 }
 
-func newWays(fleet string, self shard.Node, conf *tls.Config, address func(shard.Node) string, log *slog.Logger) (*ways, error) {
+func newWays(fleet string, self shard.Node, conf *tls.Config, conn net.PacketConn, address func(shard.Node) string, log *slog.Logger) (*ways, error) {
 	dialer, err := transport.NewDialer(transport.DialerConfig{
-		TLS: conf, AnyHost: true, IdleTimeout: silentFor, KeepAlive: aliveEvery,
+		TLS: conf, AnyHost: true, PacketConn: conn, IdleTimeout: silentFor, KeepAlive: aliveEvery,
 	})
 	if err != nil {
 		return nil, err
