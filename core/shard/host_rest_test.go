@@ -140,3 +140,48 @@ func TestARestingFollowerComesBackFromACrash(t *testing.T) {
 		t.Errorf("%d of 3 rest", n)
 	}
 }
+
+// A learner that was gone for a moment, of which nobody was told, finds the leader of a group that
+// rests; one whose leader died does not believe in it for ever.
+func TestALearnerFindsItsLeader(t *testing.T) {
+	d := newDrive(t, "a", "b", "c")
+	d.create("a", "b")
+	old := d.leader()
+	if err := d.change(shard.MemberChange{Node: "c", Role: shard.Learner}); err != nil {
+		t.Fatal(err)
+	}
+	d.ticks(60)
+	if n := d.resting(); n != 3 {
+		t.Fatalf("%d of 3 rest", n)
+	}
+	d.crash("c")
+	d.ticks(30)
+	c := d.node("c")
+	if st, _ := c.host.Status(1); st.Leader == 0 {
+		t.Fatalf("after a restart no leader is known: %+v", st)
+	}
+	d.ticks(60)
+	if n := d.resting(); n != 3 {
+		t.Fatalf("%d of 3 rest again", n)
+	}
+	for _, n := range d.nodes {
+		if n != old {
+			n.host.Lost(old.name)
+		}
+	}
+	d.drop = cut(old.name)
+	d.ticks(60)
+	if st, _ := c.host.Status(1); st.Leader != 0 {
+		t.Errorf("two voters, of which one is dead, and %d leads", st.Leader)
+	}
+	d.drop = nil
+	for _, n := range d.nodes {
+		n.host.Heard(old.name)
+	}
+	d.leader().acked("demo:x", "one")
+	d.ticks(60)
+	d.same()
+	if st, _ := c.host.Status(1); st.Leader == 0 || !st.Resting {
+		t.Errorf("at the end %+v", st)
+	}
+}

@@ -67,8 +67,11 @@ func (r *replica) tick(now time.Time) {
 	r.expire(now)
 	r.expireReads(now)
 	r.expireTransfer()
-	if r.leads && r.h.ticks%electionTicks == 0 {
+	switch now := r.h.ticks%electionTicks == 0; {
+	case now && r.leads:
 		r.lookAtMembers()
+	case now && r.leader == 0 && r.descriptor.learner(r.id.Number):
+		r.seek()
 	}
 }
 

@@ -169,6 +169,15 @@ func (d *Descriptor) voter(n Number) bool {
 	return m != nil && m.Role != Learner
 }
 
+// learner reports whether a member has no vote. Nobody is a learner of nothing.
+func (d *Descriptor) learner(n Number) bool {
+	if d == nil {
+		return false
+	}
+	m := d.Member(n)
+	return m != nil && m.Role == Learner
+}
+
 // observe tells of a change of what the replica is.
 func (r *replica) observe() {
 	e := Event{Replica: r.id, Role: r.role, Leader: r.leader, Term: r.term, Descriptor: r.descriptor, Stopped: r.stopped}

@@ -1,6 +1,8 @@
 package shard
 
 import (
+	"encoding/binary"
+
 	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
 	"go.etcd.io/raft/v3/tracker"
@@ -164,7 +166,15 @@ func (h *Host) Lost(n Node) {
 	p.alive = false
 	for _, s := range h.Shards() {
 		r := h.shards[s]
-		if r.awakes != 0 || r.stopped || r.descriptor == nil {
+		if r.stopped || r.descriptor == nil {
+			continue
+		}
+		if r.leader != 0 && r.nodeOf(r.leader) == n && r.descriptor.learner(r.id.Number) {
+			_ = r.node.ForgetLeader() // it holds no election that would find out
+			r.wake()
+			r.mark()
+		}
+		if r.awakes != 0 {
 			continue
 		}
 		switch {
@@ -194,4 +204,16 @@ func (r *replica) quorumLives() bool {
 		}
 	}
 	return alive > voters/2
+}
+
+// seek asks where the leader is. Only its answer, which wakes it, tells a learner, that asks for no
+// votes: the group may rest, and not know that the learner was gone for a moment.
+func (r *replica) seek() {
+	for i := range r.descriptor.Members {
+		m := &r.descriptor.Members[i]
+		if m.Role != Learner && r.alive(m.Number) {
+			r.send(&raftpb.Message{Type: raftpb.MsgReadIndex.Enum(), From: new(uint64(r.id.Number)), To: new(uint64(m.Number)),
+				Entries: []*raftpb.Entry{{Data: binary.BigEndian.AppendUint64(nil, r.h.next())}}})
+		}
+	}
 }
