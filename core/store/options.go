@@ -19,6 +19,8 @@ const (
 	// separateFrom is the size from which on a value of a state stands apart: messages, and
 	// not heads or producers.
 	separateFrom = 256
+	// stateBlock is what is read at once: history is read block by block.
+	stateBlock = 32 << 10
 )
 
 func (s *Store) common(events pebble.EventListener) *pebble.Options {
@@ -76,6 +78,7 @@ func (s *Store) stateOptions() *pebble.Options {
 	}
 	o.ApplyCompressionSettings(func() pebble.DBCompressionSettings { return pebble.DBCompressionFastest })
 	for i := range o.Levels {
+		o.Levels[i].BlockSize = stateBlock
 		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
 	}
 	return o
