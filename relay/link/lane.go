@@ -13,6 +13,7 @@ import (
 const (
 	writeSize    = 16 << 10         // bytes that leave together
 	quantum      = 2 << 10          // bytes of one subscription's turn on a shared lane
+	readSize     = 128 << 10        // bytes of a turn beside which nobody waits, for a peer with much credit
 	backlogBound = 64 << 10         // control bytes past which the lane's requests wait
 	stallAfter   = 30 * time.Second // a stream that accepts nothing for so long is given up
 	lookEvery    = 10 * time.Second // how often a blocked write is looked at
@@ -174,23 +175,10 @@ func (l *lane) write() {
 			l.rest()
 			return
 		}
-		control := l.control
-		l.control = nil
-		if l.room != nil {
-			close(l.room)
-			l.room = nil
-		}
 		l.mu.Unlock()
 
-		b := s.buf[:0]
-		if control != nil {
-			if len(*control) > writeSize {
-				err = l.flush(*control)
-			} else {
-				b = append(b, *control...)
-			}
-			recycle(control)
-		}
+		var b []byte
+		b, err = l.controlled(s.buf[:0])
 		l.wrote = false
 		for err == nil && len(b) < writeSize && !l.wrote {
 			l.mu.Lock()
@@ -206,6 +194,26 @@ func (l *lane) write() {
 		}
 	}
 	l.fail(err)
+}
+
+// controlled puts the control frames that wait into b, which is empty, or writes them if they are many.
+func (l *lane) controlled(b []byte) ([]byte, error) {
+	l.mu.Lock()
+	control := l.control
+	l.control = nil
+	if l.room != nil {
+		close(l.room)
+		l.room = nil
+	}
+	l.mu.Unlock()
+	if control == nil {
+		return b, nil
+	}
+	defer recycle(control)
+	if len(*control) > writeSize {
+		return b, l.flush(*control)
+	}
+	return append(b, *control...), nil
 }
 
 // rest ends the writer's run. l.mu is held, and released.
@@ -259,7 +267,7 @@ func (l *lane) turn(f *feed, b []byte, s *scratch) ([]byte, error) {
 // done lets go of the frames that f gave: their bodies were copied or written.
 func (s *scratch) done(f *feed, frames []relay.Frame, ended bool) {
 	clear(frames)
-	if cap(frames) <= 1024 {
+	if cap(frames) <= 2048 {
 		s.frames = frames[:0]
 	}
 	if !ended && len(frames) > 0 {
@@ -267,14 +275,19 @@ func (s *scratch) done(f *feed, frames []relay.Frame, ended bool) {
 	}
 }
 
-// message appends a Message frame to b, which it writes first where there is no room. A body
-// larger than a write goes as it is.
+// message appends a Message frame to b, which it writes first where there is no room; control
+// frames that came meanwhile do not wait for the turn's end. A body larger than a write goes as
+// it is.
 func (l *lane) message(b []byte, ref uint64, fr *relay.Frame) ([]byte, error) {
-	if len(b) > 0 && len(b)+wire.MaxHeaderLen+20+len(fr.Body) > cap(b) {
-		if err := l.flush(b); err != nil {
+	size := wire.MaxHeaderLen + 20 + len(fr.Body)
+	for first := true; len(b) > 0 && len(b)+size > cap(b); first = false {
+		err := l.flush(b)
+		if b = b[:0]; err == nil && first {
+			b, err = l.controlled(b)
+		}
+		if err != nil {
 			return b[:0], err
 		}
-		b = b[:0]
 	}
 	b = wire.AppendMessageHeader(b, ref, uint64(fr.At.Epoch), uint64(fr.At.Seq), len(fr.Body))
 	if len(b)+len(fr.Body) <= cap(b) {

@@ -162,16 +162,19 @@ func (f *feed) end(e relay.End) {
 // if f is to be ended, the subscription is closed and dst gets the End instead. Only the
 // writer calls it, for a feed that pop returned.
 //
-// A feed beside which nobody waits gets all the room there is: what is read from a disk in many
-// small turns is read slowly.
+// A feed beside which nobody waits gets all the room there is, and more where the peer has credit
+// for four times as much: what is read from a disk in many small turns is read slowly.
 func (f *feed) pull(dst []relay.Frame, turn, room int) ([]relay.Frame, int) {
 	q := f.queue
 	q.mu.Lock()
 	ending := f.ending
 	if q.head == nil {
 		f.deficit, turn = max(f.deficit, 0), room // no debt either
+		if !f.free && f.credit >= 4*readSize {
+			turn = readSize
+		}
 	}
-	f.deficit = min(f.deficit+turn, writeSize)
+	f.deficit = min(f.deficit+turn, max(turn, writeSize))
 	allowed := f.deficit
 	if !f.free {
 		allowed = int(min(int64(allowed), max(f.credit, 1)))
