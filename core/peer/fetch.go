@@ -46,6 +46,9 @@ func (p *Peers) Fetch(ctx context.Context, f *shard.Fetch, staging shard.Staging
 		}
 		before := r.progress
 		err := r.attempt(ctx)
+		if errors.Is(err, shard.ErrBusy) {
+			r.progress = time.Now() // others make some
+		}
 		switch {
 		case err == nil:
 			return nil
@@ -56,7 +59,7 @@ func (p *Peers) Fetch(ctx context.Context, f *shard.Fetch, staging shard.Staging
 		case time.Since(r.progress) > p.cfg.Patience:
 			return fmt.Errorf("fetch the state of %v from node %s: no progress for %v: %w", f.Replica.Shard, f.From, p.cfg.Patience, err)
 		}
-		if r.progress != before {
+		if r.progress != before && !errors.Is(err, shard.ErrBusy) {
 			backoff = 0
 		}
 		p.cfg.Log.Info("fetch of a snapshot was cut; going on", "node", f.From, "shard", f.Replica.Shard, "error", err)

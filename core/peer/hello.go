@@ -53,6 +53,9 @@ type Incarnation struct {
 // maxIncarnations bounds how many a handshake tells.
 const maxIncarnations = 32 << 10
 
+// maxName bounds the names in a Hello, in bytes.
+const maxName = 255
+
 type hello struct {
 	low, high     uint64
 	purpose       purpose
@@ -86,7 +89,8 @@ func (h *hello) decode(b []byte) error {
 	copy(h.store[:], p.bytes(uint64(len(h.store))))
 	h.version = p.number()
 	h.incarnations = p.incarnations()
-	if p.bad {
+	// What is said of a dialler is logged, and remembered for a while.
+	if p.bad || max(len(h.fleet), len(h.node), len(h.dialled)) > maxName {
 		return fmt.Errorf("%w: Hello", ErrMalformed)
 	}
 	return nil

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"sync"
 	"time"
 
@@ -37,6 +38,9 @@ type source struct {
 	push    int      // chunks to be sent without an offer
 	pushed  int      // how many they were at the last time
 }
+
+// errStuck: the member has its slot, and nothing goes on.
+var errStuck = errors.New("the member neither took nor answered anything")
 
 // An answer is the receiver's: Keep, Need or Done.
 type answer struct {
@@ -75,6 +79,7 @@ func (p *Peers) serveSnapshot(ctx context.Context, from shard.Node, s relay.Sess
 		p.handouts.end(key, err)
 	}
 	if err != nil && !theirs && s.Context().Err() == nil {
+		_ = stream.SetWriteDeadline(time.Now().Add(time.Second))
 		_, _ = stream.Write(appendRefusal(nil, typeFail, err))
 	}
 	_ = stream.Close()
@@ -161,6 +166,8 @@ func readAnswer(r *frameReader) (frameType, error) {
 
 // run sends chunks until the other side has all of them.
 func (src *source) run(ctx context.Context, answers <-chan answer) error {
+	patience := time.NewTimer(src.p.cfg.Patience)
+	defer patience.Stop()
 	for {
 		if !src.last && (src.push > 0 && len(src.offered) == 0 || src.push == 0 && len(src.offered) < src.window) {
 			if err := src.chunk(ctx); err != nil {
@@ -168,7 +175,10 @@ func (src *source) run(ctx context.Context, answers <-chan answer) error {
 			}
 			continue
 		}
+		patience.Reset(src.p.cfg.Patience)
 		select {
+		case <-patience.C:
+			return fmt.Errorf("%w for %v", errStuck, src.p.cfg.Patience)
 		case a := <-answers:
 			if a.err != nil {
 				return a.err
@@ -177,8 +187,7 @@ func (src *source) run(ctx context.Context, answers <-chan answer) error {
 				if !src.last || len(src.offered) > 0 {
 					return fmt.Errorf("%w: Done before the end", ErrMalformed)
 				}
-				_, err := src.stream.Write(appendFrame(nil, typeEnd, nil))
-				return err
+				return src.write(appendFrame(nil, typeEnd, nil))
 			}
 			if err := src.answered(ctx, a.t); err != nil {
 				return err
@@ -207,7 +216,16 @@ func (src *source) chunk(ctx context.Context) error {
 	}
 	src.offered = append(src.offered, data)
 	o := offer{from: c.From, to: c.To, sum: c.Sum, bytes: uint64(len(data))}
-	_, err = src.stream.Write(o.append(nil))
+	return src.write(o.append(nil))
+}
+
+// write writes, and waits no longer than Patience for room.
+func (src *source) write(b []byte) error {
+	_ = src.stream.SetWriteDeadline(time.Now().Add(src.p.cfg.Patience))
+	_, err := src.stream.Write(b)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		err = fmt.Errorf("%w for %v", errStuck, src.p.cfg.Patience)
+	}
 	return err
 }
 
@@ -239,7 +257,7 @@ func (src *source) send(ctx context.Context, data []byte) error {
 			return err
 		}
 	}
-	if _, err := src.stream.Write(data); err != nil {
+	if err := src.write(data); err != nil {
 		return err
 	}
 	src.p.counters.sent[Snapshot].add(1, len(data))
