@@ -3,6 +3,7 @@ package core
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"testing"
@@ -140,6 +141,25 @@ func TestReload(t *testing.T) {
 	}
 	if err := n.Reload(map[relay.Namespace]Namespace{"g": {Class: shard.Global}}); err == nil {
 		t.Error("there are no shards of class global")
+	}
+}
+
+// A namespace keeps its class: shards of two classes would own the same channels.
+func TestReloadKeepsClasses(t *testing.T) {
+	c := single(t)
+	c.Namespaces["g"] = Namespace{Class: shard.Global}
+	n, stop := start(t, c)
+	await(t, n)
+	other := maps.Clone(c.Namespaces)
+	other["g"] = Namespace{}
+	if err := n.Reload(other); err == nil {
+		t.Error("reloaded as another class")
+	}
+	stop()
+	c.Namespaces = other
+	if again, err := NewNode(c); err == nil {
+		t.Error("started as another class")
+		again.Close()
 	}
 }
 

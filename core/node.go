@@ -189,6 +189,9 @@ func (n *Node) open() (err error) {
 	if err != nil {
 		return err
 	}
+	if err := n.notes.put(c.Namespaces); err != nil {
+		return err
+	}
 	n.local = newLocal(c.Name, n.store, plan, c.Queue, c.Subscriptions)
 	n.local.ask = n.inbox.ask
 	n.inbox.signal = n.local.queue.signal
@@ -312,6 +315,9 @@ func (n *Node) Reload(namespaces map[relay.Namespace]Namespace) error {
 	}
 	plan, err := newPlan(c.Nodes, n.local.plan.Load().groups, c.Namespaces)
 	if err != nil {
+		return err
+	}
+	if err := n.notes.put(c.Namespaces); err != nil {
 		return err
 	}
 	n.local.plan.Store(plan)

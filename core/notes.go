@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"sync"
 
 	"github.com/meridian-relay/meridian/core/shard"
 	"github.com/meridian-relay/meridian/core/store"
+	"github.com/meridian-relay/meridian/relay"
 )
 
 // notesName is a file beside the store's own: what a node has to remember of its fleet.
@@ -21,9 +23,18 @@ type record struct {
 	// Begun: what the node began with is durable. From then on the logs' membership counts.
 	Begun  bool    `json:"begun"`
 	Groups []group `json:"groups"`
+	// Places are where namespaces were first put. Their shards own their slots since then, so
+	// that another place would be a second owner.
+	Places map[relay.Namespace]place `json:"places"`
 	// Stores are the stores that nodes had when they were first met. A node that comes with
 	// another has lost what it promised, and does not count before it was replaced.
 	Stores map[shard.Node]string `json:"stores"`
+}
+
+// A place is what a namespace has for good.
+type place struct {
+	Class shard.Class  `json:"class"`
+	Home  relay.Region `json:"home"`
 }
 
 // notes is the file. Safe for concurrent use.
@@ -71,6 +82,31 @@ func (n *notes) change(f func(*record)) error {
 		return fmt.Errorf("%s: %w", n.path, err)
 	}
 	return nil
+}
+
+// put notes where namespaces are, and refuses to put one elsewhere than before. After an error
+// nothing has changed.
+func (n *notes) put(all map[relay.Namespace]Namespace) error {
+	n.mu.Lock()
+	known := n.now.Places
+	n.mu.Unlock()
+	next := maps.Clone(known)
+	for name, ns := range all {
+		want := place{ns.Class, ns.Home}
+		was, ok := known[name]
+		if ok && was != want {
+			return fmt.Errorf("namespace %q: class %v at home %q: it began with class %v at home %q, and keeps both; "+
+				"write these, or take another name", name, want.Class, want.Home, was.Class, was.Home)
+		}
+		if next == nil {
+			next = make(map[relay.Namespace]place)
+		}
+		next[name] = want
+	}
+	if len(next) == len(known) {
+		return nil
+	}
+	return n.change(func(r *record) { r.Places = next })
 }
 
 func (n *notes) begun() bool {

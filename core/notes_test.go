@@ -7,6 +7,7 @@ import (
 
 	"github.com/meridian-relay/meridian/core/shard"
 	"github.com/meridian-relay/meridian/core/store"
+	"github.com/meridian-relay/meridian/relay"
 )
 
 // A node that comes with another disk than it had is refused, after a restart too, until a group
@@ -48,5 +49,38 @@ func TestNotesOfAnotherVersion(t *testing.T) {
 	}
 	if _, _, err := openNotes(store.Disk(), dir); err == nil {
 		t.Error("version 2 was read")
+	}
+}
+
+// A namespace keeps its class and home, after a restart too: the shards of another place would own
+// the same channels.
+func TestNotesKeepPlaces(t *testing.T) {
+	dir := t.TempDir()
+	n, _, err := openNotes(store.Disk(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	begin := map[relay.Namespace]Namespace{"a": {Class: shard.Region, Home: "x"}, "b": {Class: shard.Global, Home: "x"}}
+	if err := n.put(begin); err != nil {
+		t.Fatal(err)
+	}
+	if n, _, err = openNotes(store.Disk(), dir); err != nil {
+		t.Fatal(err)
+	}
+	for _, other := range []Namespace{{Class: shard.Region, Home: "x"}, {Class: shard.Global, Home: "y"}} {
+		err := n.put(map[relay.Namespace]Namespace{"b": other, "c": {Class: shard.Region, Home: "x"}})
+		if err == nil {
+			t.Errorf("b went to %v", other)
+		}
+	}
+	delete(begin, "b")
+	if err := n.put(begin); err != nil {
+		t.Error("one less:", err)
+	}
+	if err := n.put(map[relay.Namespace]Namespace{"b": {Class: shard.Region, Home: "x"}}); err == nil {
+		t.Error("b was forgotten while it was not configured")
+	}
+	if err := n.put(map[relay.Namespace]Namespace{"c": {Class: shard.Global, Home: "y"}}); err != nil {
+		t.Error("nothing was to be known of c:", err)
 	}
 }

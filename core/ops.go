@@ -18,7 +18,7 @@ import (
 // serveOps serves the listener for operators until ctx ends.
 func (n *Node) serveOps(ctx context.Context) error {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		if err := n.notReady(); err != nil {
 			http.Error(w, err.Error(), http.StatusServiceUnavailable)
