@@ -26,6 +26,7 @@ type frozen struct {
 	replica shard.Replica
 	state   shard.Frozen
 	used    time.Time
+	by      shard.Number // who was told of it; 0: nobody yet
 	lent    bool
 	done    bool // nobody will come again
 }
@@ -84,12 +85,22 @@ func (l *lent) Close() {
 	}
 }
 
-// ended closes the states of a replica: the one who fetched has them, or is given up.
-func (f *freezer) ended(r shard.Replica) {
+// told notes which member a state was announced to.
+func (f *freezer) told(name uint64, by shard.Number) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if s := f.held[name]; s != nil {
+		s.by = by
+	}
+}
+
+// ended closes the states of a replica that a member was told of: it has them, or is given up.
+// Others may still fetch theirs.
+func (f *freezer) ended(r shard.Replica, by shard.Number) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for name, s := range f.held {
-		if s.replica != r {
+		if s.replica != r || s.by != by {
 			continue
 		}
 		if s.done = true; !s.lent {

@@ -65,7 +65,7 @@ func (n *Node) handOver(ctx context.Context) {
 		to, best := shard.Number(0), uint64(0)
 		for _, p := range s.Members {
 			m := s.Descriptor.Member(p.Number)
-			if m != nil && m.Node != n.cfg.Name && m.Role == shard.Voter && p.Active && p.Match+1 > best {
+			if m != nil && m.Node != n.cfg.Name && m.Role == shard.Voter && p.Active && p.Match+1 > best && n.network.mayLead(m.Node) {
 				to, best = p.Number, p.Match+1
 			}
 		}
@@ -143,7 +143,7 @@ func (n *Node) sendHome(ctx context.Context) {
 		if n.regionOf(home) != n.regionOf(n.cfg.Name) {
 			wait = n.cfg.AwayFor
 		}
-		if n.network.aliveFor(home) < wait {
+		if n.network.wellFor(home) < wait {
 			continue
 		}
 		status, ok := n.status(s.id)

@@ -44,6 +44,7 @@ func (n *Node) connect(nodes, edges relay.Upstream) (*network, error) {
 		Node:       c.Name, Fleet: c.Fleet, Store: n.store.Identity().Store, Version: shardVersion,
 		Addresses: n.address, TLS: c.TLS, Receive: n.inbox.receive,
 		Heard: w.heard, Lost: w.lost, Expect: w.expect,
+		Unwell: n.slowLately, Incarnations: w.incarnations, Shown: w.shown,
 		Snapshot: n.frozen.open, FetchEnded: w.fetchEnded, Log: c.Log,
 	})
 	if err != nil {
@@ -118,14 +119,52 @@ func (w *network) lost(name shard.Node) {
 	w.node.inbox.ask(func(h *shard.Host) { h.Lost(name) }, nil)
 }
 
-// aliveFor returns for how long a node has been heard of without a pause.
-func (w *network) aliveFor(name shard.Node) time.Duration {
+// wellFor returns for how long a node has been heard of without a pause, and without its saying
+// that it should not lead.
+func (w *network) wellFor(name shard.Node) time.Duration {
 	w.mu.Lock()
-	defer w.mu.Unlock()
-	if since, ok := w.alive[name]; ok {
-		return time.Since(since)
+	since, ok := w.alive[name]
+	w.mu.Unlock()
+	if !ok {
+		return 0
 	}
-	return 0
+	well := time.Since(since)
+	if ago, ever := w.peers.Unwell(name); ever {
+		well = min(well, ago)
+	}
+	return well
+}
+
+// mayLead reports whether a node did not say lately that it should not lead.
+func (w *network) mayLead(name shard.Node) bool {
+	ago, ever := w.peers.Unwell(name)
+	return !ever || ago > unwellFor
+}
+
+// unwellFor is how long a node counts as unwell after it said so; it says so with every beat.
+const unwellFor = time.Second
+
+// incarnations lists the shards here that were recovered by force: a node that was away then, and
+// has replicas that do not know of it, learns so before anything else.
+func (w *network) incarnations() []peer.Incarnation {
+	var list []peer.Incarnation
+	w.node.local.each(func(r *replica) {
+		if v := r.view.Load(); v != nil && v.Descriptor != nil && v.Descriptor.Incarnation > 1 {
+			list = append(list, peer.Incarnation{Shard: r.id.Shard, Incarnation: v.Descriptor.Incarnation})
+		}
+	})
+	return list
+}
+
+func (w *network) shown(_ shard.Node, list []peer.Incarnation) {
+	if len(list) == 0 {
+		return
+	}
+	w.node.inbox.ask(func(h *shard.Host) {
+		for _, i := range list {
+			h.Shown(i.Shard, i.Incarnation)
+		}
+	}, nil)
 }
 
 // expect judges who comes: a node of the list, with the store that it was first met with, or with
@@ -164,12 +203,19 @@ func (w *network) comer(name shard.Node) (shard.StoreID, bool) {
 func (w *network) fetchEnded(r shard.Replica, by shard.Number, err error) {
 	w.node.inbox.ask(func(h *shard.Host) {
 		h.FetchEnded(r, by, err)
-		w.node.frozen.ended(r)
+		w.node.frozen.ended(r, by)
 	}, nil)
 }
 
 // Send implements mail.
-func (w *network) Send(s shard.Send) { w.peers.Send(s) }
+func (w *network) Send(s shard.Send) {
+	for i := range s.Bulk {
+		if name, ok := s.Bulk[i].Snapshot(); ok {
+			w.node.frozen.told(name, s.Bulk[i].To)
+		}
+	}
+	w.peers.Send(s)
+}
 
 // Fetch implements mail.
 func (w *network) Fetch(ctx context.Context, f *shard.Fetch, into shard.Staging) error {

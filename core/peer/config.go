@@ -38,6 +38,8 @@ type Config struct {
 	// Heard says that a node is alive, after it was lost or never heard of; Lost that nothing
 	// came from it for LostAfter. For one node they come in turn. nil: nobody cares.
 	Heard, Lost func(shard.Node)
+	// Unwell reports whether this node should not lead for now: its beats say so. nil: it may.
+	Unwell func() bool
 	// Expect says what speaks against a node with a store; nil: nothing does.
 	Expect func(shard.Node, shard.StoreID) error
 	// Incarnations lists shards beyond their first incarnation; Shown gets another node's list.
@@ -98,6 +100,9 @@ func (c Config) complete() (Config, error) {
 	}
 	if c.Lost == nil {
 		c.Lost = func(shard.Node) {}
+	}
+	if c.Unwell == nil {
+		c.Unwell = func() bool { return false }
 	}
 	if c.Incarnations == nil {
 		c.Incarnations = func() []Incarnation { return nil }

@@ -6,7 +6,7 @@
 // nodes have two connections, one each way. Protocol "meridian-peer/1" over QUIC with mutual TLS,
 // on the socket that serves links too. The dialler opens a bidirectional stream:
 //
-//	dialler  Hello, then Message and Beat: what is urgent
+//	dialler  Hello, then Message and Beat, or Unwell and Beat: what is urgent
 //	other    Welcome or Refuse, then an Echo for every Beat
 //
 // and for bulk a unidirectional one with Messages. A fetch of a snapshot has a connection of its
@@ -30,6 +30,7 @@
 //	06 Refuse   reason | text string
 //	08 Message  shard | from | to | incarnation | flags (1 rest, 2 gone, 4 store) | keep | store, 16 bytes | raft's, protobuf
 //	0a Beat     number | shard version
+//	0b Unwell
 //	0c Echo     number | shard version
 //	20 Ask      shard | to | snapshot | index | term | key string
 //	22 Offer    from string | to string | sum (8 bytes, little-endian) | bytes
@@ -48,5 +49,6 @@
 //
 // A node is heard of when a frame comes from it on either connection, and lost after a second
 // without. A connection without a Beat or an Echo for two seconds is closed, and its dialler dials
-// again; so a way that works in one direction only is none.
+// again; so a way that works in one direction only is none. Unwell before a Beat says that the node
+// should not lead for now; what an Unwell's body has is ignored.
 package peer

@@ -25,6 +25,7 @@ const (
 	typeRefuse  frameType = 0x06
 	typeMessage frameType = 0x08
 	typeBeat    frameType = 0x0a
+	typeUnwell  frameType = 0x0b
 	typeEcho    frameType = 0x0c
 	typeAsk     frameType = 0x20
 	typeOffer   frameType = 0x22
@@ -42,7 +43,7 @@ const maxMessage = 32 << 20
 // bounds holds the longest body of every type, in bytes; 0: no such type.
 var bounds = [0x30]int{
 	typeHello: 1 << 20, typeWelcome: 1 << 20, typeRefuse: 2 << 10, typeMessage: maxMessage,
-	typeBeat: 64, typeEcho: 64, typeAsk: 64 << 10, typeOffer: 128 << 10, typeKeep: 64, typeNeed: 64,
+	typeBeat: 64, typeUnwell: 64, typeEcho: 64, typeAsk: 64 << 10, typeOffer: 128 << 10, typeKeep: 64, typeNeed: 64,
 	typeData: 8 << 20, typeDone: 64, typeFail: 2 << 10, typeEnd: 64,
 }
 

@@ -58,6 +58,7 @@ func goldens(t testing.TB) []golden {
 		{"hello", h.append(nil), &h}, {"welcome", w.append(nil), &w},
 		{"refuse", appendRefusal(nil, typeRefuse, refused), &RefusedError{ErrStore, refused.Error()}},
 		{"beat", appendBeat(nil, typeBeat, 300, 7), [2]uint64{300, 7}},
+		{"unwell", appendFrame(nil, typeUnwell, nil), nil},
 		{"echo", appendBeat(nil, typeEcho, 300, 7), [2]uint64{300, 7}},
 		{"ask", a.append(nil), &a}, {"offer", o.append(nil), &o}, {"data", data, &c},
 		{"keep", appendFrame(nil, typeKeep, nil), nil}, {"need", appendFrame(nil, typeNeed, nil), nil},

@@ -1,7 +1,9 @@
 package peer
 
 import (
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/meridian-relay/meridian/core/shard"
 )
@@ -40,5 +42,29 @@ func TestMessagesAndBeats(t *testing.T) {
 		if n > 0 {
 			t.Errorf("%d messages dropped: %s", n, DropNames[r])
 		}
+	}
+}
+
+// A node says that it should not lead, for as long as it should not.
+func TestUnwell(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	var unwell atomic.Bool
+	a := s.play("a", setup{edit: func(c *Config) { quick(c); c.Unwell = unwell.Load }})
+	b := s.play("b", setup{edit: quick})
+	a.peers.Follow([]shard.Node{"a", "b"})
+	b.event(event{"a", true})
+	if ago, ever := b.peers.Unwell("a"); ever {
+		t.Errorf("unwell %v ago, though it never said so", ago)
+	}
+	unwell.Store(true)
+	until(t, "it says that it is unwell", func() bool { _, ever := b.peers.Unwell("a"); return ever })
+	unwell.Store(false)
+	until(t, "it says so no more", func() bool {
+		ago, _ := b.peers.Unwell("a")
+		return ago > 200*time.Millisecond
+	})
+	if _, ever := a.peers.Unwell("b"); ever {
+		t.Error("the other is taken for unwell")
 	}
 }

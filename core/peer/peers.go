@@ -50,6 +50,7 @@ type node struct {
 	connected atomic.Bool
 	version   atomic.Uint64
 	rtt       atomic.Int64
+	unwell    atomic.Int64 // when it last said that it should not lead, as heard; 0: never
 
 	life sync.Mutex // held while Heard or Lost is called
 
@@ -210,6 +211,18 @@ func (p *Peers) drop(reason int, lists ...[]shard.Message) {
 			}
 		}
 	}
+}
+
+// Unwell returns how long ago a node last said that it should not lead; false: it never did.
+func (p *Peers) Unwell(name shard.Node) (time.Duration, bool) {
+	p.mu.Lock()
+	n := p.nodes[name]
+	p.mu.Unlock()
+	if n == nil {
+		return 0, false
+	}
+	at := n.unwell.Load()
+	return time.Since(p.start) - time.Duration(at), at != 0
 }
 
 // Version returns the newest shard version that a node can; 0: not known.

@@ -55,6 +55,10 @@ func (n *node) sendUrgent(l *line, beats *beats) error {
 	w := writer{n: n, to: l.stream, kind: Urgent}
 	for due := true; ; {
 		if due {
+			if n.p.cfg.Unwell() {
+				w.buf = appendFrame(w.buf, typeUnwell, nil)
+				w.frames++
+			}
 			w.buf = appendBeat(w.buf, typeBeat, beats.next(), n.p.cfg.Version)
 			w.frames++
 		}

@@ -172,6 +172,8 @@ func (n *node) receive(r *frameReader, kind int, echo func(number uint64) error,
 				return err
 			}
 			list = append(list, m)
+		case t == typeUnwell && echo != nil:
+			n.unwell.Store(int64(time.Since(n.p.start)))
 		case t == typeBeat && echo != nil:
 			number, version, err := decodeBeat(b)
 			if err != nil {

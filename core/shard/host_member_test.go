@@ -275,6 +275,19 @@ func TestAnApplyThatIsOutIsNotOvertakenByASnapshot(t *testing.T) {
 }
 
 func TestAHigherIncarnationStopsAReplica(t *testing.T) {
+	t.Run("message", func(t *testing.T) {
+		testOutlived(t, func(n *driven, from shard.Node, m shard.Message) { n.host.Receive(from, m) })
+	})
+	t.Run("shown", func(t *testing.T) {
+		testOutlived(t, func(n *driven, _ shard.Node, m shard.Message) {
+			n.host.Shown(m.Shard, 1) // its own
+			n.host.Shown(m.Shard+1, 7)
+			n.host.Shown(m.Shard, m.Incarnation)
+		})
+	})
+}
+
+func testOutlived(t *testing.T, show func(n *driven, from shard.Node, m shard.Message)) {
 	d := newDrive(t, "a", "b", "c")
 	leader := d.three()
 	var n *driven
@@ -286,7 +299,7 @@ func TestAHigherIncarnationStopsAReplica(t *testing.T) {
 	st, _ := n.host.Status(1)
 	from, _ := leader.host.Status(1)
 	m := shard.Message{Shard: 1, From: from.Replica.Number, To: st.Replica.Number, Incarnation: 7}
-	n.host.Receive(leader.name, m)
+	show(n, leader.name, m)
 	d.run()
 	stopped := false
 	for _, e := range d.events {

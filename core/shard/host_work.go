@@ -105,15 +105,33 @@ func (h *Host) Receive(from Node, m Message) {
 	r.receive(from, m)
 }
 
+// Shown says that a shard has an incarnation elsewhere: a replica here of a lower one stops, as it
+// does when a message shows it one.
+func (h *Host) Shown(id ID, incarnation uint64) {
+	defer h.guard()
+	r := h.shards[id]
+	if h.err != nil || r == nil || r.stopped || r.descriptor == nil {
+		return
+	}
+	r.outlived(incarnation)
+}
+
+// outlived stops a replica that is shown a higher incarnation.
+func (r *replica) outlived(shown uint64) {
+	if shown <= r.incarnation {
+		return
+	}
+	r.h.cfg.Logger.Warn("the group was recovered without this replica: it stops",
+		"replica", r.id, "incarnation", r.incarnation, "shown", shown)
+	r.stop()
+}
+
 // incarnate compares incarnations: false: the message is not for this one.
 func (r *replica) incarnate(m Message) bool {
-	switch {
-	case r.descriptor == nil:
+	if r.descriptor == nil {
 		r.incarnation = max(r.incarnation, m.Incarnation)
-	case m.Incarnation > r.incarnation:
-		r.h.cfg.Logger.Warn("the group was recovered without this replica: it stops",
-			"replica", r.id, "incarnation", r.incarnation, "shown", m.Incarnation)
-		r.stop()
+	} else {
+		r.outlived(m.Incarnation)
 	}
 	return m.Incarnation == r.incarnation
 }

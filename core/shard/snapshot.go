@@ -53,6 +53,15 @@ func (r *replica) snapshot() (*raftpb.Snapshot, error) {
 	}, nil
 }
 
+// Snapshot returns the name of the state that a message announces; false: it announces none.
+func (m *Message) Snapshot() (name uint64, ok bool) {
+	if m.Raft.GetType() != raftpb.MsgSnap {
+		return 0, false
+	}
+	name, n := binary.Uvarint(m.Raft.GetSnapshot().GetData())
+	return name, n > 0
+}
+
 func (r *replica) frozenFor(to Number, m *raftpb.Message) {
 	if r.freezing == nil {
 		r.freezing = make(map[Number]*frozen)
