@@ -27,7 +27,7 @@ cannot be used, files that cannot be read. Nothing is started.`,
 		case *config.Edge:
 			_, err = newMaterial(c, newLog(a.err, c.Log))
 		case *config.Core:
-			err = new(pair).load(c.TLS.Cert, c.TLS.Key)
+			_, _, err = identity(c)
 		}
 		if err != nil {
 			return err

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
 	"os/signal"
 	"strings"
@@ -77,21 +76,12 @@ func (s *settings) loadCore(a *app) (config.Core, *config.Settings, error) {
 func (a *app) serveCore(ctx context.Context, c config.Core, set *config.Settings, s *settings) error {
 	log := newLog(a.err, c.Log)
 	var own pair
-	if err := own.load(c.TLS.Cert, c.TLS.Key); err != nil {
-		return err
-	}
 	cfg, err := nodeConfig(&c, &own, log)
 	if err != nil {
 		return err
 	}
-	if cfg.PacketConn, err = net.ListenPacket("udp", c.Listen); err != nil {
-		return fmt.Errorf("listen: %w", err)
-	}
-	if c.Ops != "" {
-		if cfg.Ops, err = net.Listen("tcp", c.Ops); err != nil {
-			cfg.PacketConn.Close()
-			return fmt.Errorf("ops: %w", err)
-		}
+	if err := listen(&c, &cfg); err != nil {
+		return err
 	}
 	node, err := core.NewNode(cfg)
 	if err != nil {
@@ -148,8 +138,9 @@ func (a *app) reloadCore(s *settings, old *config.Settings, own *pair, node *cor
 	if err == nil {
 		list, err = namespaces(c.Namespaces)
 	}
+	var cert *tls.Certificate
 	if err == nil {
-		err = own.load(c.TLS.Cert, c.TLS.Key)
+		cert, _, err = identity(&c)
 	}
 	if err == nil {
 		err = node.Reload(list)
@@ -158,7 +149,8 @@ func (a *app) reloadCore(s *settings, old *config.Settings, own *pair, node *cor
 		log.Error("not reloaded; all stays as it was", "error", err)
 		return nil
 	}
-	if changed := set.Differ(old, "namespaces", "tls"); len(changed) > 0 {
+	own.now.Store(cert)
+	if changed := set.Differ(old, "namespaces", "tls.cert", "tls.key"); len(changed) > 0 {
 		log.Warn("these settings changed, and need a restart", "settings", strings.Join(changed, ", "))
 	}
 	return set
@@ -180,10 +172,11 @@ func nodeConfig(c *config.Core, own *pair, log *slog.Logger) (core.NodeConfig, e
 	if cfg.Namespaces, err = namespaces(c.Namespaces); err != nil {
 		return cfg, err
 	}
-	authority, err := pool(c.TLS.CA)
+	cert, authority, err := identity(c)
 	if err != nil {
 		return cfg, err
 	}
+	own.now.Store(cert)
 	cfg.TLS = &tls.Config{
 		RootCAs: authority, ClientCAs: authority, ClientAuth: tls.RequireAndVerifyClientCert, MinVersion: tls.VersionTLS13,
 		GetCertificate:       func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return own.now.Load(), nil },

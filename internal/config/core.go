@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"net"
 	"path/filepath"
 	"slices"
 	"time"
@@ -78,6 +79,9 @@ func (c *Core) Check() error {
 			x.fail(key, "%v is less than 1MiB", n)
 		}
 	}
+	if c.Bootstrap && c.Join {
+		x.fail("join", "and bootstrap are both set; an empty folder begins a new fleet (bootstrap), or, after a lost disk, waits to be taken in (join)")
+	}
 	x.nodes(c)
 	if len(c.Namespaces) == 0 {
 		x.fail("namespaces", "there are none, so every publish would be refused; name at least one")
@@ -120,6 +124,9 @@ func (x *checks) nodes(c *Core) {
 		}
 		names = append(names, n.Name)
 		x.address(key+".address", n.Address, true)
+		if _, port, err := net.SplitHostPort(n.Address); err == nil && port == "0" {
+			x.fail(key+".address", "%q has no port; write the one that others reach", n.Address)
+		}
 		if n.Region == "" {
 			x.fail(key+".region", "is empty; say where the node is, such as eu-west")
 		}

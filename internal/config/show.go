@@ -38,7 +38,7 @@ func (s *Settings) Differ(old *Settings, leftOut ...string) []string {
 	}
 	var changed []string
 	note := func(key string) {
-		if !slices.ContainsFunc(leftOut, func(section string) bool { return strings.HasPrefix(key, section+".") }) {
+		if !slices.ContainsFunc(leftOut, func(section string) bool { return key == section || strings.HasPrefix(key, section+".") }) {
 			changed = append(changed, key)
 		}
 	}
