@@ -120,8 +120,10 @@ func (k *kept) add(d *driven, m measured, age time.Duration) {
 	}
 }
 
-// Of the histories: how many channels, and how many messages in each.
+// Of the histories: how many channels were filled at the same time, how many of them are read, and
+// how many messages are in each.
 const (
+	historyFilled   = 64
 	historyChannels = 20
 	historyMessages = 10_000
 )
@@ -159,7 +161,7 @@ func historyRun(via string) func(context.Context, *bench) (sample, error) {
 		if err != nil {
 			return nil, err
 		}
-		if err := errors.Join(fill(p, plan.Prefix, plan.Channels, int(plan.Messages)), p.end()); err != nil {
+		if err := errors.Join(fill(p, plan.Prefix, historyFilled, int(plan.Messages)), p.end()); err != nil {
 			return nil, err
 		}
 		if err := cold(dir); err != nil {
@@ -185,6 +187,14 @@ func historyRun(via string) func(context.Context, *bench) (sample, error) {
 		stop, err := p.profiled(b)
 		if err != nil {
 			return nil, err
+		}
+		if reader != p {
+			stopServer := stop
+			stopReader, err := reader.profiled(b)
+			if err != nil {
+				return nil, err
+			}
+			stop = func() error { return errors.Join(stopReader(), stopServer()) }
 		}
 		a, err := reader.call(r)
 		if err != nil {
