@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"cmp"
+	"errors"
 	"fmt"
 	"iter"
 
@@ -12,13 +13,17 @@ import (
 	"github.com/meridian-relay/meridian/core/shard"
 )
 
-// A batch is changes to a state, over a reader that is opened when something is read that was
-// not changed.
+// A batch is changes to a state, over the state. Nothing else changes the state meanwhile, so
+// that single keys need no iterator, which looks at every level: what was read or written before
+// is found in the memtable, and there the search ends. A reader is opened for ranges.
 type batch struct {
 	overlay
 	s    *Store
 	id   shard.Replica
 	base *reader
+	lent arena
+	key  []byte
+	err  error // of a Get
 	done bool
 }
 
@@ -28,6 +33,7 @@ func (s *Store) Begin(id shard.Replica) shard.Batch { return &batch{s: s, id: id
 func (b *batch) reader() *reader {
 	if b.base == nil {
 		b.base = b.s.read(b.id, false)
+		b.base.walks = b.base.point != nil
 	}
 	return b.base
 }
@@ -37,7 +43,29 @@ func (b *batch) Get(key []byte) ([]byte, bool) {
 	if v, ok, known := b.get(key); known {
 		return v, ok
 	}
-	return b.reader().Get(key)
+	if b.err == nil {
+		b.err = b.s.Err() // after Close the database is not there any more
+	}
+	if b.err != nil || b.done {
+		return nil, false
+	}
+	if b.key == nil {
+		b.key = appendReplica(make([]byte, 0, 256), b.id)
+	}
+	b.key = append(b.key[:replicaLen], key...)
+	v, from, err := b.s.state.Get(b.key)
+	if err == nil {
+		v = b.lent.copy(v)
+		err = from.Close()
+	}
+	switch {
+	case errors.Is(err, pebble.ErrNotFound):
+		return nil, false
+	case err != nil:
+		b.err = b.s.fail("read state", err)
+		return nil, false
+	}
+	return v, true
 }
 
 // Ascend implements channel.Reader.
@@ -110,8 +138,11 @@ func (b *batch) Commit() error {
 		return errClosedBatch
 	}
 	defer b.Close()
-	if b.base != nil && b.base.err != nil {
-		return b.base.err
+	if b.err == nil && b.base != nil {
+		b.err = b.base.err
+	}
+	if b.err != nil {
+		return b.err
 	}
 	b.s.mu.RLock()
 	_, err := b.s.known(b.id)

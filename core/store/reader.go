@@ -16,6 +16,7 @@ type reader struct {
 	s      *Store
 	prefix []byte           // of all keys
 	point  *pebble.Iterator // for Get
+	walks  bool             // nobody calls Get, and point is free for a range
 	idle   []*pebble.Iterator
 	lent   arena
 	key    []byte
@@ -116,7 +117,9 @@ func (r *reader) open(from, to []byte) *pebble.Iterator {
 		return nil
 	}
 	var it *pebble.Iterator
-	if n := len(r.idle); n > 0 {
+	if r.walks {
+		it, r.walks = r.point, false
+	} else if n := len(r.idle); n > 0 {
 		it, r.idle = r.idle[n-1], r.idle[:n-1]
 	} else {
 		var err error
@@ -135,7 +138,11 @@ func (r *reader) put(it *pebble.Iterator) {
 	if err := it.Error(); err != nil {
 		r.fail(err)
 	}
-	r.idle = append(r.idle, it)
+	if it == r.point {
+		r.walks = true
+	} else {
+		r.idle = append(r.idle, it)
+	}
 }
 
 // entry returns what an iterator stands at, lent; false after an error.
