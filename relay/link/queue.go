@@ -163,14 +163,14 @@ func (f *feed) end(e relay.End) {
 // writer calls it, for a feed that pop returned.
 //
 // A feed beside which nobody waits gets all the room there is, and more where the peer has credit
-// for four times as much: what is read from a disk in many small turns is read slowly.
+// for it: what is read from a disk in many small turns is read slowly.
 func (f *feed) pull(dst []relay.Frame, turn, room int) ([]relay.Frame, int) {
 	q := f.queue
 	q.mu.Lock()
 	ending := f.ending
 	if q.head == nil {
 		f.deficit, turn = max(f.deficit, 0), room // no debt either
-		if !f.free && f.credit >= 4*readSize {
+		if !f.free && f.credit >= readSize {
 			turn = readSize
 		}
 	}
