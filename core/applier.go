@@ -77,6 +77,11 @@ func (a *applier) run(ctx context.Context, workers int) {
 	a.ready.Broadcast()
 	a.mu.Unlock()
 	wg.Wait()
+	for _, l := range a.waiting { // what a Host still handed out
+		for _, apply := range l.list {
+			apply.Abandon()
+		}
+	}
 }
 
 // work applies what is runnable. A lane that is being worked on is in waiting, but not runnable.
@@ -100,8 +105,10 @@ func (a *applier) work() {
 		a.mu.Unlock()
 		var err error
 		for _, apply := range list {
-			if err = w.apply(apply); err != nil {
-				break
+			if err != nil {
+				apply.Abandon()
+			} else if err = w.apply(apply); err != nil {
+				apply.Abandon()
 			}
 		}
 		if err != nil {

@@ -6,9 +6,14 @@ import (
 	"github.com/meridian-relay/meridian/core/shard"
 )
 
-// inboxBytes bounds the entries of messages from peers that the runner has not taken; past it
-// they are dropped, and raft sends them again.
-const inboxBytes = 64 << 20
+// inboxBytes bounds the messages from peers that the runner has not taken, and inboxEntries the
+// entries among them, so that votes and heartbeats find room when those do not; past it they are
+// dropped, and raft sends them again.
+const (
+	inboxEntries = 64 << 20
+	inboxBytes   = inboxEntries + 16<<20
+	messageCost  = 256 // what a message takes besides its entries
+)
 
 // events are what the Host has to be told, in order within a kind.
 type events struct {
@@ -68,16 +73,17 @@ func (in *inbox) flushed() { in.put(func(e *events) { e.flushed = true }) }
 
 // receive takes messages of a peer.
 func (in *inbox) receive(from shard.Node, messages []shard.Message) {
-	size := 0
+	size, most := messageCost*len(messages), inboxBytes
 	for i := range messages {
 		if m := messages[i].Raft; m != nil {
 			for _, e := range m.GetEntries() {
 				size += 64 + len(e.GetData())
+				most = inboxEntries
 			}
 		}
 	}
 	in.mu.Lock()
-	if size > 0 && in.next.bytes+size > inboxBytes {
+	if in.next.bytes+size > most && in.next.bytes > 0 {
 		in.dropped += uint64(len(messages))
 		in.mu.Unlock()
 		return

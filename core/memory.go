@@ -14,6 +14,20 @@ import (
 // leaders may follow one another.
 const reign = 1 << 24
 
+// memoryOfAll bounds the memories of a node together, in bytes: it may lead all ephemeral shards.
+const memoryOfAll = 4 << 30
+
+// ephemeral is how many shards keep messages in memory; at least 1.
+func (p *plan) ephemeral() int {
+	n := 0
+	for i := range p.shards {
+		if p.groups[p.shards[i].group].Class == shard.Ephemeral {
+			n++
+		}
+	}
+	return max(n, 1)
+}
+
 // remember begins or ends the memory of an ephemeral shard: it lives as long as its leader leads.
 // What an earlier leader sequenced is gone, so the floor is raised first, through the log: then
 // no epoch is ever used by two leaders. Runner only.
@@ -37,6 +51,9 @@ func (r *runner) remember(ctx context.Context, p *replica, e *shard.Event) {
 		p.raising = false
 		v := p.view.Load()
 		switch {
+		case err != nil && v.Term == term && v.Role == shard.Leading:
+			r.log.Warn("ephemeral shard not begun; to be tried again", "shard", p.id.Shard.String(), "err", err)
+			r.owing[p] = r.local.clock().Add(tendAgain)
 		case err != nil || v.Term != term || v.Role != shard.Leading:
 			r.log.Info("ephemeral shard has another leader", "shard", p.id.Shard.String(), "err", err)
 		default:
@@ -57,7 +74,8 @@ func (r *runner) floor(p *replica) (floor relay.Epoch, err error) {
 
 func (r *runner) serveMemory(ctx context.Context, p *replica, floor relay.Epoch) {
 	plan := r.local.plan.Load()
-	cfg := BareConfig{Floor: floor, Now: r.local.clock, Log: r.log, Namespaces: make(map[relay.Namespace]channel.Policy)}
+	cfg := BareConfig{Floor: floor, Now: r.local.clock, Log: r.log, Memory: memoryOfAll / int64(plan.ephemeral()),
+		Subscriptions: r.local.topics.most, Namespaces: make(map[relay.Namespace]channel.Policy)}
 	if s := plan.of(p.id.Shard); s != nil {
 		for _, name := range plan.names(s.group) {
 			cfg.Namespaces[name] = plan.namespaces[name].Policy

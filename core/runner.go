@@ -65,6 +65,7 @@ type runner struct {
 	events     events
 	commands   []command
 	leaderless map[*replica]struct{}
+	owing      map[*replica]time.Time // leaders, whose shards are to be tended then
 	upkeep     chan shard.Replica
 	fetching   chan struct{}
 	group      sync.WaitGroup
@@ -75,6 +76,7 @@ func newRunner(host *shard.Host, d disk, m mail, local *Local, in *inbox, log *s
 		host: host, disk: d, mail: m, local: local, inbox: in, log: log,
 		changed: func(*replica, *shard.Event) {}, failed: make(chan struct{}),
 		leaderless: make(map[*replica]struct{}),
+		owing:      make(map[*replica]time.Time),
 		upkeep:     make(chan shard.Replica, 4096),
 		fetching:   make(chan struct{}, fetches),
 	}
@@ -100,6 +102,7 @@ func (r *runner) run(ctx context.Context, workers int) error {
 	r.inbox.close()
 	r.local.stop(r.commands)
 	r.group.Wait()
+	r.host.Close()
 	return err
 }
 
@@ -161,6 +164,7 @@ func (r *runner) turn(ctx context.Context, ticked bool) {
 	if ticked {
 		r.host.Tick()
 		r.lookForLeaders()
+		r.again(ctx)
 	}
 	r.commands = r.local.queue.take(r.commands)
 	for i := range r.commands {
@@ -210,7 +214,7 @@ func (r *runner) event(ctx context.Context, e *shard.Event) {
 		r.tend(p)
 	}
 	switch {
-	case e.Removed:
+	case e.Removed, e.Stopped: // what a stopped one has may be what never was
 		delete(r.leaderless, p)
 		r.local.remove(p)
 	case e.Leader != 0:

@@ -1,7 +1,9 @@
 package core
 
 import (
+	"context"
 	"fmt"
+	"time"
 
 	"github.com/meridian-relay/meridian/core/channel"
 	"github.com/meridian-relay/meridian/core/shard"
@@ -36,10 +38,31 @@ func (r *runner) tend(p *replica) {
 	id := p.id
 	r.host.Propose(id.Shard, commands, func(err error) {
 		if err != nil {
-			r.log.Warn("configuration not proposed; the next leader will try again", "shard", id.Shard.String(), "err", err)
+			r.log.Warn("configuration not proposed; to be tried again", "shard", id.Shard.String(), "err", err)
+			r.owing[p] = r.local.clock().Add(tendAgain)
 		}
 	})
 	r.inbox.notify()
+}
+
+// tendAgain is how long after a leader could not do what it owes its shard it tries again: a shard
+// takes nothing while it is full, or while its leadership is handed over.
+const tendAgain = time.Second
+
+// again tends shards whose leaders could not, and lead still.
+func (r *runner) again(ctx context.Context) {
+	for p, at := range r.owing {
+		if r.local.clock().Before(at) {
+			continue
+		}
+		delete(r.owing, p)
+		if v := p.view.Load(); v.Role == shard.Leading && !v.Removed {
+			if v.Descriptor.Class == shard.Ephemeral {
+				r.remember(ctx, p, v)
+			}
+			r.tend(p)
+		}
+	}
 }
 
 // owed compares a state with the configuration.
@@ -47,7 +70,8 @@ func (r *runner) owed(p *replica, plan *plan, s *planned) (list []shard.Command,
 	defer mend(&err)
 	v := r.disk.Read(p.id, false)
 	defer v.Close()
-	if channel.Floor(v) == 0 {
+	first := channel.Floor(v) == 0
+	if first {
 		// Positions of an earlier fleet must not be taken for this one's.
 		now := relay.Epoch(max(r.local.clock().UnixMilli(), 1))
 		list = append(list, shard.Command{Raise: &shard.RaiseChange{Floor: now}})
@@ -56,10 +80,12 @@ func (r *runner) owed(p *replica, plan *plan, s *planned) (list []shard.Command,
 		for _, name := range plan.names(s.group) {
 			policy := plan.namespaces[name].Policy
 			defined, same := channel.Defined(v, name, policy)
-			if !same {
+			// The first leader says it all once: nodes that were begun with other files have
+			// begun with other states.
+			if !same || first {
 				list = append(list, shard.Command{Policy: &shard.PolicyChange{Namespace: name, Policy: policy}})
 			}
-			if slots, ok := plan.owned(name, s.id); ok && !defined {
+			if slots, ok := plan.owned(name, s.id); ok && (!defined || first) {
 				list = append(list, shard.Command{Slots: &slots})
 			}
 		}
