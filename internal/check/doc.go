@@ -21,7 +21,8 @@
 // A subscriber's log has a sub for every subscription, and its frames in order. Where a client
 // resumes by itself it goes on under the same sub, with one more ok.
 //
-//	subscribe  sub channel from mode limit barrier  from: live, after, last, since or first
+//	subscribe  sub channel from mode limit barrier  from: live, after, last, since or first;
+//	           after                                where from is after: the position
 //	ok         sub at head                          it stands; every message after at follows
 //	message    sub at digest
 //	gap        sub after next reason

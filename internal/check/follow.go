@@ -39,11 +39,12 @@ func (j *judge) follow() {
 			return
 		}
 		q := j.line(r.asked)
-		if q.mode == relay.Latest {
-			return // conflated; what was delivered is held to what stands
-		}
 		if r.ended {
 			j.breaks(r, P2, []ref{r.asked, r.last, at}, "a frame came after the end")
+			return
+		}
+		if q.mode == relay.Latest {
+			j.latest(r, x, at)
 			return
 		}
 		switch x.kind {
@@ -68,6 +69,22 @@ func (j *judge) breaks(r *reader, p Promise, refs []ref, format string, args ...
 	j.violation(p, r.channel, refs, format, args...)
 }
 
+// latest follows a subscription that is conflated: its positions grow, unless a gap leads back.
+// What was delivered is held to what stands besides.
+func (j *judge) latest(r *reader, x *line, at ref) {
+	switch x.kind {
+	case kindMessage:
+		if !r.at.IsZero() && !r.at.Before(x.at) {
+			j.breaks(r, P2, []ref{r.asked, r.last, at}, "%v came after %v: twice, or out of order", x.at, r.at)
+		}
+		r.at, r.last = x.at, at
+	case kindGap:
+		r.at, r.last = relay.Position{}, at
+	case kindEnd:
+		r.ended, r.last = true, at
+	}
+}
+
 func (j *judge) ok(r *reader, q, x *line, at ref) {
 	if r.begun {
 		j.counts.Resumed++
@@ -77,6 +94,11 @@ func (j *judge) ok(r *reader, q, x *line, at ref) {
 		return
 	}
 	r.begun, r.answer, r.first, r.head, r.at, r.last = true, at, x.at, x.next, x.at, at
+	if q.from == relay.StartAfter && !q.at.IsZero() && q.at.Before(x.at) {
+		j.breaks(r, P2, []ref{r.asked, j.shown(r.channel, q.at, x.at.Next()), at},
+			"it was to begin after %v, and stands at %v", q.at, x.at)
+		return
+	}
 	if q.from == relay.StartFirst {
 		j.skipped(r, relay.Position{}, x.at, relay.GapTrimmed, at)
 	}

@@ -46,7 +46,7 @@ type line struct {
 	id      uint64 // op or sub
 	n       uint64 // of a producer; the limit of a subscription
 	digest  uint64
-	at      relay.Position // also a gap's after
+	at      relay.Position // also a gap's after, and what a subscription asked to begin after
 	next    relay.Position // a gap's next, an ok's head
 }
 

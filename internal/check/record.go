@@ -62,6 +62,9 @@ func (l *Log) record(x *line) record {
 	case kindSubscribe:
 		r.Sub, r.Channel, r.From, r.Mode = x.id, l.names[x.channel], starts[x.from], modes[x.mode]
 		r.Limit, r.Barrier = x.n, x.barrier
+		if x.from == relay.StartAfter {
+			r.After = x.at.String()
+		}
 	case kindReplica:
 		r.Sub, r.Channel, r.Replica = x.id, l.names[x.channel], l.names[x.who]
 	case kindOK:
@@ -136,6 +139,9 @@ func (l *Log) parse(b []byte) (line, error) {
 		x.channel, x.n = l.channel(&p, r.Channel), r.Limit
 		x.from = relay.StartKind(p.choice("from", r.From, starts))
 		x.mode = relay.Mode(p.choice("mode", cmp.Or(r.Mode, modes[0]), modes))
+		if r.After != "" {
+			x.at = p.position("after", r.After)
+		}
 	case kindReplica:
 		x.channel, x.who = l.channel(&p, r.Channel), l.intern(r.Replica)
 		x.from = relay.StartFirst

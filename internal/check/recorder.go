@@ -153,6 +153,9 @@ func (r *Recorder) Subscribe(q relay.SubscribeRequest) *Subscriber {
 	return &Subscriber{r, r.add(func(x *line) {
 		x.kind, x.id, x.channel = kindSubscribe, r.next(), r.log.intern(string(q.Channel))
 		x.from, x.mode, x.n, x.barrier = q.From.Kind, q.Mode, q.Limit, q.Barrier
+		if q.From.Kind == relay.StartAfter {
+			x.at = q.From.After
+		}
 	})}
 }
 

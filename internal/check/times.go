@@ -132,7 +132,7 @@ func (j *judge) barrier(r *reader, q, x *line, at ref) {
 // reached holds a subscription that was waited for to what was acknowledged before.
 func (j *judge) reached(r *reader, x *line, at ref) {
 	m, ok := j.highest(r.channel.acks, j.clockOf(at), x.t)
-	if r.begun && ok && r.at.Before(m.at) {
+	if ok && r.at.Before(m.at) {
 		j.breaks(r, P2, []ref{r.asked, r.last, m.by, at},
 			"it was waited for, and stands at %v; %v was acknowledged before", r.at, m.at)
 	}

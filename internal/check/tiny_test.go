@@ -137,6 +137,23 @@ func TestTinyLogs(t *testing.T) {
 		{"waited for, and still behind", Config{}, two + read + `
 {"kind":"message","sub":80,"at":"1:1","digest":"000000000000000a"}
 {"kind":"drained","sub":80}`, P2, "6 8 5 9"},
+		{"waited for, and never answered", Config{}, two + `
+{"kind":"subscribe","sub":1,"channel":"d:x","from":"first"}
+{"kind":"drained","sub":1}`, P2, "6 5 7"},
+		{"begun further on than it asked for", Config{}, two + `
+{"kind":"subscribe","sub":1,"channel":"d:x","from":"after","after":"1:1"}
+{"kind":"ok","sub":1,"at":"1:2","head":"1:2"}`, P2, "6 5 7"},
+		{"begun where it asked for", Config{}, two + `
+{"kind":"subscribe","sub":1,"channel":"d:x","from":"after","after":"1:1"}
+{"kind":"ok","sub":1,"at":"1:1","head":"1:2"}
+{"kind":"message","sub":1,"at":"1:2","digest":"000000000000000b"}`, "", ""},
+		{"the latest, and then an earlier one", Config{}, two + strings.Replace(read, `"from"`, `"mode":"latest","from"`, 1) + `
+{"kind":"message","sub":80,"at":"1:2","digest":"000000000000000b"}
+{"kind":"message","sub":80,"at":"1:1","digest":"000000000000000a"}`, P2, "6 8 9"},
+		{"in two epochs", Config{Epochs: []relay.Pattern{"d:*"}}, two + read + `
+{"kind":"message","sub":80,"at":"1:1","digest":"000000000000000a"}
+{"kind":"gap","sub":80,"after":"1:1","next":"2:1","reason":"epoch"}
+{"kind":"message","sub":80,"at":"2:1","digest":"000000000000000a"}`, P5, ""},
 		{"ended before its head", Config{}, two + strings.Replace(read, `"from"`, `"limit":5,"from"`, 1) + `
 {"kind":"message","sub":80,"at":"1:1","digest":"000000000000000a"}
 {"kind":"end","sub":80,"code":"done"}`, P2, "6 8 9"},
