@@ -175,7 +175,7 @@ func (s *sim) fault(st *step) {
 		}
 	case stopped:
 		s.stats.pauses++
-		n.paused = s.now + st.length
+		n.paused = max(n.paused, s.now+st.length) // else what waits would be overtaken
 	case isolated, oneWay:
 		s.stats.cuts++
 		for _, o := range s.nodes {
