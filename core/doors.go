@@ -30,11 +30,12 @@ type doors struct {
 	log    *slog.Logger
 
 	mu       sync.Mutex
-	sessions map[*link.Server]struct{}
+	sessions map[*link.Server]pki.Role
 	leaving  time.Duration // 0: not
+	stranded chan struct{} // nil: not; closed when it is over
 }
 
-func (d *doors) init() { d.sessions = make(map[*link.Server]struct{}) }
+func (d *doors) init() { d.sessions = make(map[*link.Server]pki.Role) }
 
 // role tells whose certificate has these names. One without a SPIFFE name is an edge's, unless it
 // names a node.
@@ -70,6 +71,9 @@ func (d *doors) serve(ctx context.Context, s relay.Session) {
 	up := d.edges
 	if role == pki.Node {
 		up = d.nodes
+	} else if !d.hold(s) {
+		s.Close(relay.Done, "")
+		return
 	}
 	server := link.NewServer(link.ServeConfig{
 		Session: s, Upstream: up, Log: d.log,
@@ -80,7 +84,7 @@ func (d *doors) serve(ctx context.Context, s relay.Session) {
 		},
 	})
 	d.mu.Lock()
-	d.sessions[server] = struct{}{}
+	d.sessions[server] = role
 	if d.leaving > 0 { // since it was asked for
 		server.GoAway(relay.GoingAway, d.leaving, nil)
 	}

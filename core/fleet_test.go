@@ -1,6 +1,7 @@
 package core
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -78,7 +79,11 @@ func (a *authority) conf(t *testing.T, name string) *tls.Config {
 // trio prepares three nodes in one region.
 func trio(t *testing.T) []NodeConfig {
 	t.Helper()
-	a := newAuthority(t)
+	return trioOf(t, newAuthority(t))
+}
+
+func trioOf(t *testing.T, a *authority) []NodeConfig {
+	t.Helper()
 	var list []NodeConfig
 	var members []Member
 	for i := range 3 {
@@ -152,10 +157,38 @@ func (b barriers) Subscribe(r relay.SubscribeRequest, wake func()) relay.Subscri
 	return b.Upstream.Subscribe(r, wake)
 }
 
+// sendHome has every shard led where it is to be led, so that no leadership is handed over in the
+// midst of a test that takes a refusal for a failure: nodes send leaders home after ten seconds.
+func sendHome(t *testing.T, nodes []*Node) {
+	t.Helper()
+	late := time.Now().Add(30 * time.Second)
+	for _, s := range nodes[0].local.plan.Load().shards {
+		for led := false; !led; {
+			for _, n := range nodes {
+				if r := n.local.replica(s.id); !r.leads() {
+					continue
+				}
+				if led = n.cfg.Name == s.voters[0]; !led {
+					ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+					if err := n.Transfer(ctx, s.id, s.voters[0]); err != nil {
+						t.Log(err)
+					}
+					cancel()
+				}
+			}
+			if time.Now().After(late) {
+				t.Fatalf("%v is not led by %s", s.id, s.voters[0])
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+	}
+}
+
 // TestFleetSeam: what one of three nodes shows edges is an Upstream like any other, wherever the
 // leaders are.
 func TestFleetSeam(t *testing.T) {
 	nodes, _ := startAll(t, trio(t))
 	awaitWays(t, nodes[1])
+	sendHome(t, nodes)
 	relaytest.TestUpstream(t, func(t *testing.T) relay.Upstream { return barriers{nodes[1].Upstream()} })
 }

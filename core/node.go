@@ -295,7 +295,7 @@ func (n *Node) parts() []part {
 	}
 	if w := n.network; w != nil {
 		list = slices.Insert(list, 1, part{"peers", w.run})
-		list = slices.Insert(list, 3, part{"links", w.ways.run})
+		list = slices.Insert(list, 3, part{"links", w.ways.run}, part{"cut-off", w.watchStranded})
 		list = append(list, part{"server", w.server.Run})
 	}
 	return list
