@@ -193,12 +193,14 @@ func (n *Node) open() (err error) {
 		return err
 	}
 	n.local = newLocal(c.Name, n.store, plan, c.Queue, c.Subscriptions)
+	clock := newSteady()
+	n.local.clock = clock.now
 	n.local.ask = n.inbox.ask
 	n.inbox.signal = n.local.queue.signal
 	n.frozen = newFreezer(n.store)
 	n.host, err = shard.NewHost(shard.HostConfig{
 		Node: c.Name, Store: n.store.Identity().Store, Log: n.store, States: n.store,
-		Freeze: n.frozen.freeze, Budget: c.Budget, Version: shardVersion, VersionOf: n.versionOf,
+		Freeze: n.frozen.freeze, Now: clock.now, Budget: c.Budget, Version: shardVersion, VersionOf: n.versionOf,
 		Logger: c.Log,
 	})
 	if err != nil {

@@ -1,0 +1,40 @@
+package core
+
+import (
+	"sync"
+	"time"
+)
+
+// A steady clock follows the machine's, but never leaps ahead: when that one steps forward, it
+// runs half as fast again until it has caught up. Producers are remembered for ten minutes by the
+// time in the log, and repeat for five: a step would have them forgotten while they still repeat,
+// so that a message stood twice. Backwards it goes at once; the log's time then stands still. Safe
+// for concurrent use.
+type steady struct {
+	// read returns the machine's time, and a count of time that never steps.
+	read func() (wall time.Time, passed time.Duration)
+
+	mu     sync.Mutex
+	begun  bool
+	told   time.Time
+	passed time.Duration // when it was told
+}
+
+func newSteady() *steady {
+	start := time.Now()
+	return &steady{read: func() (time.Time, time.Duration) {
+		now := time.Now()
+		return now.Round(0), now.Sub(start)
+	}}
+}
+
+func (s *steady) now() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	wall, passed := s.read()
+	if most := s.told.Add((passed - s.passed) * 3 / 2); s.begun && wall.After(most) {
+		wall = most
+	}
+	s.begun, s.told, s.passed = true, wall, passed
+	return wall
+}
