@@ -116,6 +116,15 @@ func TestFolders(t *testing.T) {
 	if _, err := NewNode(c); !errors.Is(err, ErrEmpty) {
 		t.Errorf("a beginning cut short: %v", err)
 	}
+	// Nor is a store that lost its name an empty folder.
+	if err := os.Remove(filepath.Join(c.Dir, "IDENTITY")); err != nil {
+		t.Fatal(err)
+	}
+	for _, c.Bootstrap = range []bool{false, true} {
+		if _, err := NewNode(c); !errors.Is(err, store.ErrForeign) {
+			t.Errorf("a folder without IDENTITY (bootstrap %t): %v", c.Bootstrap, err)
+		}
+	}
 }
 
 // Other policies come into force while the node runs, and namespaces come.

@@ -152,6 +152,9 @@ func NewNode(c NodeConfig) (*Node, error) {
 		return nil, err
 	}
 	if _, err := c.FS.Stat(c.FS.PathJoin(c.Dir, "IDENTITY")); errors.Is(err, os.ErrNotExist) && !c.Bootstrap && !c.Join {
+		if err := store.CheckEmpty(c.FS, c.Dir); err != nil {
+			return nil, err // a store without IDENTITY is not empty
+		}
 		return nil, fmt.Errorf("%w: %s: begin a new fleet on it with --bootstrap; if this node had data and lost it, "+
 			"start it with --join, and have it taken in with \"meridian shard replace %s\"", ErrEmpty, c.Dir, c.Name)
 	}

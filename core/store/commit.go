@@ -256,13 +256,15 @@ func newSlowness(s *Store) *slowness {
 
 func (w *slowness) fire() {
 	w.mu.Lock()
-	began := w.began
-	if !began.IsZero() {
+	took := time.Since(w.began)
+	// One that fired as its sync ended may find the next one begun.
+	slow := !w.began.IsZero() && took >= w.s.cfg.SlowAfter
+	if slow {
 		w.timer.Reset(time.Second)
 	}
 	w.mu.Unlock()
-	if !began.IsZero() {
-		w.s.cfg.Slow(time.Since(began))
+	if slow {
+		w.s.cfg.Slow(took)
 	}
 }
 

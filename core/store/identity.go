@@ -103,7 +103,7 @@ func (s *Store) identify() (found bool, err error) {
 	id, err := ReadIdentity(fsys, dir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return false, s.empty()
+		return false, CheckEmpty(fsys, dir)
 	case err != nil:
 		return false, fmt.Errorf("%w: %s: %s cannot be read: %w; give the node a folder of its own, or put the file back",
 			ErrForeign, dir, identityName, err)
@@ -121,14 +121,14 @@ func (s *Store) identify() (found bool, err error) {
 	return true, nil
 }
 
-// empty checks that a folder without IDENTITY has nothing in it.
-func (s *Store) empty() error {
-	names, err := s.fs.List(s.cfg.Dir)
+// CheckEmpty checks that a folder without IDENTITY has nothing in it: ErrForeign.
+func CheckEmpty(fsys vfs.FS, dir string) error {
+	names, err := fsys.List(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
-		return s.fault("list folder", err)
+		return fmt.Errorf("%w: %s: list folder: %w; check the disk before starting again", ErrDisk, dir, err)
 	}
 	// lost+found: a disk of its own. The other two are of a first start that was cut short.
 	names = slices.DeleteFunc(names, func(n string) bool {
@@ -137,7 +137,7 @@ func (s *Store) empty() error {
 	if len(names) > 0 {
 		slices.Sort(names)
 		return fmt.Errorf("%w: %s has %q in it and no %s; give the node an empty folder",
-			ErrForeign, s.cfg.Dir, names[0], identityName)
+			ErrForeign, dir, names[0], identityName)
 	}
 	return nil
 }

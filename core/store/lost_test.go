@@ -48,6 +48,26 @@ func TestLostFolder(t *testing.T) {
 	}
 }
 
+// Files that end with .log look as if they could be deleted.
+func TestLostWAL(t *testing.T) {
+	disk := vfs.NewMem()
+	s, stop := run(t, testConfig(disk))
+	mustWrite(t, s, &shard.Write{Replica: one, Create: true, Genesis: genesis(1), Sync: true})
+	stop()
+	for _, path := range files(t, disk, "/node/log", ".log") {
+		if err := disk.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s, err := Open(testConfig(disk))
+	if err == nil {
+		s.Close()
+	}
+	if !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), "no write-ahead log") {
+		t.Errorf("opened without its write-ahead log: %v", err)
+	}
+}
+
 // A first start that was cut short, at whatever write, is made up for by the next.
 func TestFirstStartCutShort(t *testing.T) {
 	for n := 0; ; n++ {
@@ -83,6 +103,19 @@ func TestFirstStartCutShort(t *testing.T) {
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// A timer that fires late says nothing of the sync that began meanwhile.
+func TestSlowOfAnother(t *testing.T) {
+	told := 0
+	w := newSlowness(&Store{cfg: Config{SlowAfter: time.Hour, Slow: func(time.Duration) { told++ }}})
+	w.fire()
+	w.begin()
+	w.fire()
+	w.end()
+	if told > 0 {
+		t.Error("a sync that just began was called slow")
 	}
 }
 

@@ -39,15 +39,21 @@ func (s *Store) checkWALs() error {
 	if err != nil {
 		return err
 	}
+	found := !s.id.Begun
 	for _, name := range names {
 		number, ok := strings.CutSuffix(name, ".log")
 		n, err := strconv.ParseUint(number, 10, 32)
 		if !ok || err != nil {
 			continue
 		}
+		found = true
 		if err := s.checkWAL(s.fs.PathJoin(dir, name), uint32(n)); err != nil {
 			return err
 		}
+	}
+	if !found {
+		// There always is one; Pebble goes on without, and has forgotten what only it had.
+		return fmt.Errorf("%w: %s has no write-ahead log, NUMBER.log", ErrDamaged, dir)
 	}
 	return nil
 }
