@@ -58,7 +58,15 @@ func await(t *testing.T, n *Node) {
 		for _, s := range n.local.plan.Load().shards {
 			all++
 			if r := n.local.replica(s.id); r != nil {
-				if _, ok := r.leader(); ok && (r.class() != shard.Ephemeral || !r.leads() || r.memory.Load() != nil) {
+				_, ok := r.leader()
+				if r.class() != shard.Ephemeral {
+					v := r.read() // what the first leader says may be on its way
+					ok = ok && v.Err() == nil
+					v.Close()
+				} else if r.leads() {
+					ok = ok && r.memory.Load() != nil
+				}
+				if ok {
 					led++
 				}
 			}

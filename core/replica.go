@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/meridian-relay/meridian/core/channel"
 	"github.com/meridian-relay/meridian/core/shard"
 	"github.com/meridian-relay/meridian/relay"
 )
@@ -21,6 +22,10 @@ type replica struct {
 
 	// memory holds the messages of an ephemeral shard that is led here; nil otherwise.
 	memory atomic.Pointer[Bare]
+
+	// settled: the first leader has raised the floor. Before that, positions would be of no epoch
+	// that messages get.
+	settled atomic.Bool
 
 	// Owned by the runner.
 	leaderless time.Time // since when no leader is known; zero: one is
@@ -41,7 +46,25 @@ func (r *replica) read() shard.Reader {
 	if _, ok := shard.ReadApplied(v); !ok && v.Err() == nil {
 		return absent{v}
 	}
+	if !r.settled.Load() {
+		if floor(v) == 0 && v.Err() == nil {
+			return absent{v}
+		}
+		r.settled.Store(true)
+	}
 	return v
+}
+
+// floor reads a state's; what is damaged is told where it is read on.
+func floor(v shard.Reader) (f relay.Epoch) {
+	var err error
+	defer func() {
+		if err != nil {
+			f = 1
+		}
+	}()
+	defer mend(&err)
+	return channel.Floor(v)
 }
 
 // absent reads a state that is not there.
