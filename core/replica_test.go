@@ -1,6 +1,7 @@
 package core
 
 import (
+	"errors"
 	"testing"
 
 	"github.com/meridian-relay/meridian/core/memview"
@@ -37,5 +38,23 @@ func TestStateThatIsNotThere(t *testing.T) {
 	frames := sub.Next(nil, 1<<20)
 	if len(frames) != 1 || frames[0].Kind != relay.KindEnd || frames[0].End.Code != relay.Unavailable {
 		t.Errorf("%+v, want an End that says to come back", frames)
+	}
+}
+
+// unsettled has a state on which no leader has been yet.
+type unsettled struct{ shard.States }
+
+func (unsettled) Read(shard.Replica, bool) shard.Reader {
+	v := memview.New()
+	shard.WriteApplied(v, shard.Origin)
+	return empty{v}
+}
+
+func TestNothingIsReadBeforeTheFirstLeader(t *testing.T) {
+	r := &replica{id: shard.Replica{Shard: 1, Number: 1}, local: newLocal("a", unsettled{}, nil, 1<<20, 10)}
+	v := r.read()
+	defer v.Close()
+	if !errors.Is(v.Err(), shard.ErrNoReplica) {
+		t.Errorf("a state without a floor is read: %v", v.Err())
 	}
 }
