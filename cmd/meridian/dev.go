@@ -28,8 +28,8 @@ func newDev(a *app) *cobra.Command {
 		Long: `Run a relay on this machine: durable nodes, a hub and an edge in one process, with a
 certificate and tokens of its own, on loopback only.
 
-It writes and selects the context "dev", so that pub, sub and history need no flags in another
-terminal, and prints one line "ready {json}" on standard output. Its plain HTTP address has two
+It writes and selects the context "dev", so that pub, sub, history, shard and channel need no flags in
+another terminal, and prints one line "ready {json}" on standard output. Its plain HTTP address has two
 example pages, a chat and live cursors. What is published is gone when it ends, unless --data names
 a folder to keep it in.`,
 		Args: cobra.NoArgs,
@@ -128,6 +128,7 @@ func (a *app) writeDevContext(contexts *config.Contexts, world *fleet.World) err
 		Name: devContext, URL: world.URLs().Relay, Token: token,
 		CertHashes: certHashes(world),
 		Signing:    hex.EncodeToString(world.Secret()),
+		Nodes:      world.URLs().Nodes,
 	})
 }
 

@@ -46,6 +46,9 @@ func TestDevIsReady(t *testing.T) {
 	if got := s.ok("", "context", "ls").out; got != "* dev  "+r.URL+"\n" {
 		t.Errorf("contexts %q", got)
 	}
+	if got := s.ok("", "shard", "list").out; !strings.Contains(got, "s1") {
+		t.Errorf("shards %q", got)
+	}
 }
 
 func TestDevEnds(t *testing.T) {

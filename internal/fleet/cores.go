@@ -22,8 +22,9 @@ import (
 const coresID = "dev"
 
 // newCores opens n durable nodes in one process, each in a folder of its own under dir. They
-// begin with the first call; later ones have to ask for as many.
-func newCores(dir string, n int, namespaces map[relay.Namespace]core.Namespace, ops net.Listener, log *slog.Logger) (_ []*core.Node, err error) {
+// begin with the first call; later ones have to ask for as many. With ops each has a listener for
+// operators, at urls.
+func newCores(dir string, n int, namespaces map[relay.Namespace]core.Namespace, ops bool, log *slog.Logger) (_ []*core.Node, urls []string, err error) {
 	if _, err := os.Stat(filepath.Join(dir, "n1")); err == nil {
 		have := 0
 		for have < 9 {
@@ -33,20 +34,23 @@ func newCores(dir string, n int, namespaces map[relay.Namespace]core.Namespace, 
 			have++
 		}
 		if have != n {
-			return nil, fmt.Errorf("data: %s began with %d nodes; ask for as many, or take another folder", dir, have)
+			return nil, nil, fmt.Errorf("data: %s began with %d nodes; ask for as many, or take another folder", dir, have)
 		}
 	}
 	list := make([]core.NodeConfig, n)
 	var members []core.Member
 	authority, err := pki.NewAuthority(coresID, time.Now())
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer func() {
 		if err != nil {
 			for _, c := range list {
 				if c.PacketConn != nil {
 					c.PacketConn.Close()
+				}
+				if c.Ops != nil {
+					c.Ops.Close()
 				}
 			}
 		}
@@ -61,30 +65,35 @@ func newCores(dir string, n int, namespaces map[relay.Namespace]core.Namespace, 
 		address := "127.0.0.1:1" // nobody asks for the address of one that is alone
 		if n > 1 {
 			if c.PacketConn, err = net.ListenPacket("udp", "127.0.0.1:0"); err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 			address = c.PacketConn.LocalAddr().String()
 			if c.TLS, err = coreTLS(authority, string(c.Name)); err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 			c.Log = log.With("node", string(c.Name))
 		}
+		if ops {
+			if c.Ops, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+				return nil, nil, err
+			}
+			urls = append(urls, "http://"+c.Ops.Addr().String())
+		}
 		members = append(members, core.Member{Name: c.Name, Address: address, Region: "local", Zone: string(c.Name)})
 	}
-	list[0].Ops = ops
 	var nodes []*core.Node
 	for _, c := range list {
 		c.Nodes = members
 		if err := os.MkdirAll(c.Dir, 0o700); err != nil {
-			return nil, errors.Join(err, closeCores(nodes))
+			return nil, nil, errors.Join(err, closeCores(nodes))
 		}
 		node, err := core.NewNode(c)
 		if err != nil {
-			return nil, errors.Join(err, closeCores(nodes))
+			return nil, nil, errors.Join(err, closeCores(nodes))
 		}
 		nodes = append(nodes, node)
 	}
-	return nodes, nil
+	return nodes, urls, nil
 }
 
 func closeCores(nodes []*core.Node) error {

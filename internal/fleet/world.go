@@ -78,6 +78,8 @@ type URLs struct {
 	Relay string // https, for WebTransport and WebSocket
 	HTTP  string // http, for WebSocket and pages
 	Ops   string // http
+	// Nodes are the listeners for operators of the nodes in it; none without Ops.
+	Nodes []string
 }
 
 // NewWorld opens the listeners of a world; Run serves.
@@ -133,7 +135,7 @@ func NewWorld(c Config) (*World, error) {
 			c.Classes = coreNamespaces(c.Namespaces)
 		}
 		e.Namespaces = nil
-		if e.Cores, err = newCores(c.Data, max(c.Nodes, 1), c.Classes, nil, c.Log); err != nil {
+		if e.Cores, w.urls.Nodes, err = newCores(c.Data, max(c.Nodes, 1), c.Classes, c.Ops != "", c.Log); err != nil {
 			listeners.Close()
 			return nil, err
 		}
