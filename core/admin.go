@@ -56,7 +56,7 @@ func (n *Node) Shards(after shard.ID, limit int) ([]nodeapi.Shard, error) {
 func (n *Node) Shard(id shard.ID) (nodeapi.Shard, error) {
 	s, ok := n.status(id)
 	if !ok {
-		return nodeapi.Shard{}, fmt.Errorf("shard %v: %w on node %q; ask another node", id, nodeapi.ErrNotFound, n.cfg.Name)
+		return nodeapi.Shard{}, fmt.Errorf("shard %v: %w on node %q; another one may have it", id, nodeapi.ErrNotFound, n.cfg.Name)
 	}
 	x := nodeapi.Shard{
 		Shard: id.String(), Node: n.cfg.Name, Number: s.Replica.Number, State: stateOf(s.Role),
@@ -185,7 +185,7 @@ func (n *Node) channel(r *replica, i channel.Info) nodeapi.Channel {
 
 // Channel implements nodeapi.Node.
 func (n *Node) Channel(name relay.Channel) (x nodeapi.Channel, err error) {
-	missing := fmt.Errorf("channel %q: %w on node %q; ask another node", name, nodeapi.ErrNotFound, n.cfg.Name)
+	missing := fmt.Errorf("channel %q: %w on node %q; another one may have it", name, nodeapi.ErrNotFound, n.cfg.Name)
 	r, end := n.local.find(name)
 	if end.Code != relay.Done {
 		return x, missing
