@@ -24,7 +24,8 @@ func TestCampaignPower(t *testing.T) {
 	}
 	t.Logf("MERIDIAN_SEED=%d MERIDIAN_FOR=%v", seed, length)
 	for began := time.Now(); ; seed++ {
-		mustHold(t, powerCuts(t, seed, 5))
+		x, v := powerCuts(t, seed, 5)
+		mustHold(t, x, v)
 		if t.Failed() || time.Since(began) >= length {
 			return
 		}
@@ -32,11 +33,14 @@ func TestCampaignPower(t *testing.T) {
 }
 
 // powerCuts judges a fleet after so many cuts.
-func powerCuts(t *testing.T, seed uint64, cuts int) (v *checker.Verdict) {
+func powerCuts(t *testing.T, seed uint64, cuts int) (x *witness, v *checker.Verdict) {
 	t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
 		rng := rand.New(rand.NewPCG(seed, 0))
 		w := newWorld(t, places("here", "here", "here"), nil)
-		x := witnessed(w, "test", 8, seed)
+		for _, b := range w.boxes { // so that there is something to lose
+			b.disk.SlowSyncs(time.Duration(rng.IntN(20)) * time.Millisecond)
+		}
+		x = witnessed(w, "test", 8, seed)
 		x.goesOn()
 		for i := range cuts {
 			boxes := make([]*box, 0, 3)
@@ -62,7 +66,7 @@ func powerCuts(t *testing.T, seed uint64, cuts int) (v *checker.Verdict) {
 	if v == nil {
 		t.FailNow()
 	}
-	return v
+	return x, v
 }
 
 // TestPlanted: a fleet that acknowledges before the log is synced is found out by power cuts.
@@ -73,7 +77,7 @@ func TestPlanted(t *testing.T) {
 	planted.Plant("ack-before-sync")
 	defer planted.Plant("")
 	for seed := range uint64(10) {
-		if v := powerCuts(t, seed, 6); !v.OK() {
+		if _, v := powerCuts(t, seed, 6); !v.OK() {
 			t.Logf("seed %d: %s: %s", seed, v.Violations[0].Promise, v.Violations[0].What)
 			return
 		}

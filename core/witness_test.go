@@ -18,7 +18,7 @@ import (
 )
 
 // drainWithin is how long a world that is whole takes at most to answer and deliver all.
-const drainWithin = 60 * time.Second
+const drainWithin = 40 * time.Second
 
 // A witness is publishers that repeat and subscribers that resume, at whichever node is there, and
 // what they saw.
@@ -36,6 +36,7 @@ type witness struct {
 	acked map[relay.Channel]relay.Position // the highest
 	codes map[relay.Code]int               // of answers
 	count int                              // acknowledged
+	stuck []string                         // publishes that were refused for good
 }
 
 // witnessed starts publishers to channels of a namespace, and subscribers.
@@ -85,7 +86,7 @@ func (x *witness) send(ctx context.Context, r *checker.Recorder, who string, ch 
 		p := relay.Publication{Channel: ch, Subject: "alice", Producer: id, N: n, Body: relaytest.Body(string(payload), "")}
 		op := r.Publish(checker.Publish{Channel: ch, Producer: who, N: n, Payload: payload})
 		began := time.Now()
-		var given time.Time // when it was told to stop
+		given := began // since when nothing excuses that there is no outcome
 		for {
 			p.Age = time.Since(began)
 			at, end := x.w.boxes[rng.IntN(len(x.w.boxes))].publish(p)
@@ -101,22 +102,28 @@ func (x *witness) send(ctx context.Context, r *checker.Recorder, who string, ch 
 			if end.Code == relay.Done || end.Code.Retry() == relay.Final {
 				r.Answer(op, at, end.Code)
 				if end.Code != relay.Done {
-					x.w.t.Errorf("%s %s %d: %v %s", ch, who, n, end.Code, end.Detail)
+					x.gaveUp("%s %s %d: %v %s", ch, who, n, end.Code, end.Detail)
 					return
 				}
 				break
 			}
-			if ctx.Err() != nil && given.IsZero() {
+			if ctx.Err() == nil && end.Code != relay.OutOfOrder {
 				given = time.Now()
 			}
-			if !given.IsZero() && time.Since(given) > drainWithin {
-				x.w.t.Errorf("%s %s %d: no outcome in %v: %v %s", ch, who, n, drainWithin, end.Code, end.Detail)
+			if end.Code == relay.OutOfOrder && time.Since(given) > drainWithin/4 || time.Since(given) > drainWithin {
+				x.gaveUp("%s %s %d: no outcome in %v: %v %s", ch, who, n, time.Since(given), end.Code, end.Detail)
 				return
 			}
 			time.Sleep(time.Duration(5+rng.IntN(20)) * time.Millisecond)
 		}
 		time.Sleep(time.Duration(rng.IntN(4)) * time.Millisecond)
 	}
+}
+
+func (x *witness) gaveUp(format string, args ...any) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.stuck = append(x.stuck, fmt.Sprintf(format, args...))
 }
 
 // publish tries once, at this box. What the node answers after its power was cut, nobody hears.
@@ -256,6 +263,21 @@ func payloadOf(f relay.Frame) []byte {
 	return m.Payload
 }
 
+// await waits for something; once something is wrong, it is judged as it is.
+func (x *witness) await(what string, ok func() bool) {
+	for late := time.Now().Add(drainWithin); !ok(); time.Sleep(10 * time.Millisecond) {
+		x.mu.Lock()
+		wrong := len(x.stuck) > 0
+		x.mu.Unlock()
+		if wrong {
+			return
+		}
+		if time.Now().After(late) {
+			x.gaveUp("waited %v for %s", drainWithin, what)
+		}
+	}
+}
+
 // acknowledged is how many there were.
 func (x *witness) acknowledged() int {
 	x.mu.Lock()
@@ -272,7 +294,7 @@ func (x *witness) goesOn() {
 		before[ch] = x.acked[ch]
 	}
 	x.mu.Unlock()
-	x.w.until("publishes on every channel", drainWithin, func() bool {
+	x.await("publishes on every channel", func() bool {
 		x.mu.Lock()
 		defer x.mu.Unlock()
 		for ch, at := range before {
@@ -290,7 +312,7 @@ func (x *witness) verdict() *checker.Verdict {
 	x.w.t.Helper()
 	x.stopSend()
 	x.senders.Wait()
-	x.w.until("subscribers to have everything", drainWithin, func() bool {
+	x.await("subscribers to have everything", func() bool {
 		for _, f := range x.subs {
 			f.mu.Lock()
 			at := f.at
@@ -333,7 +355,7 @@ func (x *witness) replica(r *checker.Recorder, b *box, ch relay.Channel) {
 		return
 	}
 	var frames []relay.Frame
-	x.w.until(fmt.Sprintf("%s to have all of %s", b.name, ch), drainWithin, func() bool {
+	x.await(fmt.Sprintf("%s to have all of %s", b.name, ch), func() bool {
 		woken := make(chan struct{}, 1)
 		s := local.Subscribe(relay.SubscribeRequest{
 			Channel: ch, From: relay.Start{Kind: relay.StartFirst}, Limit: relay.MaxNumber,
@@ -372,9 +394,12 @@ func (x *witness) replica(r *checker.Recorder, b *box, ch relay.Channel) {
 	}
 }
 
-// mustHold fails a test whose verdict is that a promise was broken.
-func mustHold(t *testing.T, v *checker.Verdict) {
+// mustHold fails a test whose verdict is that a promise was broken, or whose publishers gave up.
+func mustHold(t *testing.T, x *witness, v *checker.Verdict) {
 	t.Helper()
+	for _, s := range x.stuck {
+		t.Error(s)
+	}
 	if !v.OK() {
 		var b bytes.Buffer
 		_ = v.Print(&b)

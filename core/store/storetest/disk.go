@@ -38,9 +38,13 @@ func (d *Disk) FS() store.FS { return d.face }
 
 // CutPower returns what the disk has after a power cut at this moment: all that was synced, and
 // of the rest about so many percent of its blocks. The disk itself goes on, as what nobody reads
-// any more.
+// any more, and is as slow as it was.
 func (d *Disk) CutPower(percent int, rng *rand.Rand) *Disk {
-	return newDisk(d.mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: percent, RNG: rng}))
+	after := newDisk(d.mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: percent, RNG: rng}))
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	after.slow = d.slow
+	return after
 }
 
 // FailSyncs has every sync of a log fail from now on; nil: none.
