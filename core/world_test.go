@@ -51,11 +51,18 @@ type life struct {
 // newWorld starts a node at each place; edit changes a configuration before that.
 func newWorld(t *testing.T, members []Member, edit func(*NodeConfig)) *simWorld {
 	t.Helper()
+	return newWorldOver(t, members, func(*simWorld) {}, edit)
+}
+
+// newWorldOver prepares the network before.
+func newWorldOver(t *testing.T, members []Member, prepare func(*simWorld), edit func(*NodeConfig)) *simWorld {
+	t.Helper()
 	w := &simWorld{t: t, net: wan.New(wan.NetworkConfig{Seed: 1})}
 	a := newAuthority(t)
 	for i := range members {
 		members[i].Address = w.net.Place(string(members[i].Name)).Addr(worldPort).String()
 	}
+	prepare(w)
 	for _, m := range members {
 		b := &box{w: w, name: string(m.Name), disk: storetest.NewDisk()}
 		place := w.net.Place(b.name)
@@ -82,9 +89,19 @@ func newWorld(t *testing.T, members []Member, edit func(*NodeConfig)) *simWorld 
 		b.start()
 		b.cfg.Bootstrap = false
 	}
-	for _, b := range w.boxes {
-		await(t, b.alive().node)
-	}
+	w.until("every replica to know its leader", drainWithin, func() bool {
+		for _, b := range w.boxes {
+			known := b.alive() != nil
+			b.alive().node.local.each(func(r *replica) {
+				_, ok := r.leader()
+				known = known && ok
+			})
+			if !known || !b.alive().node.notes.begun() {
+				return false
+			}
+		}
+		return true
+	})
 	return w
 }
 
