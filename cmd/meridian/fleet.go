@@ -28,7 +28,7 @@ loopback only. What they write has their name before it; Ctrl-C ends them all.
 
 It writes and selects the context "fleet", so that pub, sub, history, shard and channel need no flags
 in another terminal. Processes can be killed by their ids, or with ` + "`meridian fleet kill n1`" + `, and
-started again with ` + "`meridian fleet start n1`" + `.`,
+started again with ` + "`meridian fleet start n1`" + `; or frozen and thawed.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.fleet(cmd.Context(), c) },
 	}
@@ -40,6 +40,8 @@ started again with ` + "`meridian fleet start n1`" + `.`,
 		{"start", "Start a process of the fleet that does not run"},
 		{"stop", "Drain and end a process of the fleet"},
 		{"kill", "Kill a process of the fleet, as a crash does"},
+		{"freeze", "Stop a process of the fleet in its tracks, as a hanging machine does"},
+		{"thaw", "Let a frozen process of the fleet go on"},
 	} {
 		cmd.AddCommand(&cobra.Command{
 			Use: x.what + " NAME", Short: x.short, Args: func(cmd *cobra.Command, args []string) error {
@@ -107,7 +109,7 @@ func (a *app) fleet(ctx context.Context, c fleet.LocalConfig) (err error) {
 	defer stop()
 	group.Go(func() {
 		if err := local.Control(ctx, file); err != nil {
-			fmt.Fprintln(a.err, "fleet start, stop and kill do not work:", err)
+			fmt.Fprintln(a.err, "fleet start, stop, kill, freeze and thaw do not work:", err)
 		}
 	})
 	return local.Run(ctx)

@@ -64,15 +64,19 @@ func (l *Local) do(what, name string) error {
 	switch what {
 	case "start":
 		return l.Start(name)
-	case "stop":
-		return l.Signal(name, syscall.SIGTERM)
+	case "stop": // one that is frozen would not hear of it
+		return errors.Join(l.Signal(name, syscall.SIGTERM), l.Signal(name, syscall.SIGCONT))
 	case "kill":
 		return l.Signal(name, syscall.SIGKILL)
+	case "freeze":
+		return l.Signal(name, syscall.SIGSTOP)
+	case "thaw":
+		return l.Signal(name, syscall.SIGCONT)
 	}
-	return fmt.Errorf("%q: what can be done is start, stop and kill", what)
+	return fmt.Errorf("%q: what can be done is start, stop, kill, freeze and thaw", what)
 }
 
-// Ask has a running Local start, stop or kill a process.
+// Ask has a running Local start, stop, kill, freeze or thaw a process.
 func Ask(ctx context.Context, file, what, name string) error {
 	raw, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -248,6 +248,7 @@ func (l *Local) Run(ctx context.Context) error {
 	for _, p := range slices.Backward(l.list) {
 		if p.cmd != nil {
 			_ = p.cmd.Process.Signal(syscall.SIGTERM)
+			_ = p.cmd.Process.Signal(syscall.SIGCONT) // one that is frozen ends too
 		}
 	}
 	l.mu.Unlock()
