@@ -110,7 +110,7 @@ func (x *witness) send(ctx context.Context, r *checker.Recorder, who string, ch 
 			if ctx.Err() == nil && end.Code != relay.OutOfOrder {
 				given = time.Now()
 			}
-			if end.Code == relay.OutOfOrder && time.Since(given) > drainWithin/4 || time.Since(given) > drainWithin {
+			if end.Code == relay.OutOfOrder && time.Since(given) > drainWithin/8 || time.Since(given) > drainWithin {
 				x.gaveUp("%s %s %d: no outcome in %v: %v %s", ch, who, n, time.Since(given), end.Code, end.Detail)
 				return
 			}
@@ -124,6 +124,13 @@ func (x *witness) gaveUp(format string, args ...any) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.stuck = append(x.stuck, fmt.Sprintf(format, args...))
+}
+
+// wrong reports whether a publish was refused for good.
+func (x *witness) wrong() bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return len(x.stuck) > 0
 }
 
 // publish tries once, at this box. What the node answers after its power was cut, nobody hears.
@@ -266,10 +273,7 @@ func payloadOf(f relay.Frame) []byte {
 // await waits for something; once something is wrong, it is judged as it is.
 func (x *witness) await(what string, ok func() bool) {
 	for late := time.Now().Add(drainWithin); !ok(); time.Sleep(10 * time.Millisecond) {
-		x.mu.Lock()
-		wrong := len(x.stuck) > 0
-		x.mu.Unlock()
-		if wrong {
+		if x.wrong() {
 			return
 		}
 		if time.Now().After(late) {
