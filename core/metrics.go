@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/meridian-relay/meridian/core/peer"
 	"github.com/meridian-relay/meridian/core/shard"
 )
 
@@ -82,6 +83,14 @@ func (n *Node) collector() prometheus.Collector {
 		}
 		return 0
 	})
+	if n.network != nil {
+		add(prometheus.CounterValue, "peer_snapshot_bytes_total", "Bytes of snapshots that came from other nodes.", func() float64 {
+			return float64(n.network.peers.Stats().Received[peer.Snapshot].Bytes)
+		})
+		add(prometheus.CounterValue, "peer_snapshots_resumed_total", "Snapshots that went on where they had been cut off.", func() float64 {
+			return float64(n.network.peers.Stats().Resumed)
+		})
+	}
 	add(prometheus.CounterValue, "peer_messages_dropped_total", "Messages of peers that were dropped because the node had too many.", func() float64 {
 		n.inbox.mu.Lock()
 		defer n.inbox.mu.Unlock()

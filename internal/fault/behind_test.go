@@ -34,4 +34,9 @@ func TestCampaignFarBehind(t *testing.T) {
 	f.heal()
 	l.healthy()
 	l.judge()
+	got, resumed := f.metric(x, "peer_snapshot_bytes_total"), f.metric(x, "peer_snapshots_resumed_total")
+	t.Logf("%.0f MB of snapshots came, resumed %.0f times", got/1e6, resumed)
+	if got < 64<<20 {
+		t.Errorf("%s took %.0f bytes of snapshots; it was to need one of more than a log keeps", x.name, got)
+	}
 }

@@ -47,7 +47,7 @@ func (f *fleet) replace(x *node) {
 func (f *fleet) settled(x *node) bool {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
-	for id := shard.ID(1); id <= shards; id++ {
+	for id := shard.ID(1); id <= 3*shards; id++ {
 		l := f.leader(ctx, id)
 		if l == nil {
 			return false
@@ -146,6 +146,7 @@ func (f *fleet) refuses(x *node, code int) {
 
 // TestDisks spoils the disk of one node of three, under load.
 func TestDisks(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t, 3)
 	disk := func(name string, do func(l *load, x *node)) {
 		if t.Failed() {

@@ -10,7 +10,6 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
-	"github.com/meridian-relay/meridian/internal/check"
 	"github.com/meridian-relay/meridian/internal/transport"
 	"github.com/meridian-relay/meridian/relay"
 	"github.com/meridian-relay/meridian/relay/link"
@@ -58,9 +57,8 @@ func (l *load) await(what string, missing func() string) {
 	}
 }
 
-// judge ends the load, waits until everybody has everything, reads every replica, and has the
-// promises checked. nodes are those whose replicas must have everything; nil: all.
-func (l *load) judge(nodes ...*node) {
+// drain ends the load, and waits until everybody has everything.
+func (l *load) drain() {
 	l.t.Helper()
 	l.stopSend()
 	answered := make(chan struct{})
@@ -76,7 +74,11 @@ func (l *load) judge(nodes ...*node) {
 				l.t.Fatalf("subscription to %s ended: %v", s.channel, *err)
 			}
 			if at := s.at.Load(); at == nil || at.Before(l.acked[s.channel]) {
-				return fmt.Sprintf("%s: at %v of %v", s.channel, at, l.acked[s.channel])
+				last := "nothing"
+				if p := s.last.Load(); p != nil {
+					last = *p
+				}
+				return fmt.Sprintf("%s: at %v of %v; last came %s", s.channel, at, l.acked[s.channel], last)
 			}
 		}
 		return ""
@@ -86,19 +88,18 @@ func (l *load) judge(nodes ...*node) {
 	}
 	l.stopRead()
 	l.readers.Wait()
-	if nodes == nil {
-		nodes = l.f.nodes
-	}
-	l.replicas(nodes)
-	var logs []*check.Log
-	for _, r := range l.logs {
-		logs = append(logs, r.Log())
-	}
-	v := check.Run(check.Config{Kept: []relay.Pattern{"demo:*"}}, logs...)
+}
+
+// judge drains the load, reads every replica, and has the promises checked.
+func (l *load) judge() {
+	l.t.Helper()
+	l.drain()
+	l.replicas(l.f.nodes)
+	v := l.verdict()
 	c := v.Counts
 	l.t.Logf("%d acknowledged, %d open of which %d appeared, %d delivered, %d resumed, %d histories; longest without an acknowledgement %v",
 		c.Acknowledged, c.Open, c.Appeared, c.Messages, c.Resumed, c.Histories, l.worst.Round(time.Millisecond))
-	if c.Acknowledged == 0 || c.Histories < len(nodes)*len(l.channels) {
+	if c.Acknowledged == 0 || c.Histories < len(l.f.nodes)*len(l.kept()) {
 		l.t.Errorf("the verdict rests on nothing: %+v", c)
 	}
 	if !v.OK() {
@@ -106,6 +107,16 @@ func (l *load) judge(nodes ...*node) {
 		_ = v.Print(&text)
 		l.t.Errorf("promises broken:\n%s", &text)
 	}
+}
+
+// kept are the channels that stand on disks.
+func (l *load) kept() (list []relay.Channel) {
+	for _, ch := range l.channels {
+		if ch.Namespace() != brief {
+			list = append(list, ch)
+		}
+	}
+	return list
 }
 
 // replicas records what each node has of each channel.
@@ -118,7 +129,7 @@ func (l *load) replicas(nodes []*node) {
 			asker = l.f.nodes[i]
 		}
 		up, end := l.f.link(x, asker.name)
-		for _, ch := range l.channels {
+		for _, ch := range l.kept() {
 			var frames []relay.Frame
 			l.await(fmt.Sprintf("%s to have all of %s", x.name, ch), func() string {
 				var err error

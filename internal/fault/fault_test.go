@@ -17,8 +17,8 @@ type fault struct {
 	do   func(f *fleet, l *load, rng *rand.Rand)
 }
 
-// victim is the shard whose leader and followers are hurt.
-const victim = shard.ID(1)
+// victim is the shard whose leader and followers are hurt: the first of class region.
+const victim = shard.ID(shards + 1)
 
 // away is how long something is gone: longer than an election takes.
 const away = 2500 * time.Millisecond
@@ -52,6 +52,17 @@ var faults = []fault{
 		x := f.leading(victim)
 		f.among(x, func(other *node) { f.net.Cut(x.name, other.name, true) })
 		time.Sleep(away) // edges still reach it
+	}},
+	{"cut an edge's node off the nodes", func(f *fleet, l *load, rng *rand.Rand) {
+		x := f.linked(victim, l)
+		f.among(x, func(other *node) { f.net.Cut(x.name, other.name, true) })
+		begin := time.Now()
+		l.healthy()
+		took := time.Since(begin)
+		f.t.Logf("its clients publish again after %v", took.Round(time.Millisecond))
+		if took > 20*time.Second { // else it takes about four
+			f.t.Errorf("its clients could not publish for %v", took)
+		}
 	}},
 	{"cut the leader off everybody", func(f *fleet, l *load, rng *rand.Rand) {
 		f.net.Isolate(f.leading(victim).name, true)
@@ -120,6 +131,18 @@ func (f *fleet) among(x *node, g func(*node)) {
 			g(other)
 		}
 	}
+}
+
+// linked has all links of the edge lead to the shard's leader.
+func (f *fleet) linked(id shard.ID, l *load) *node {
+	f.t.Helper()
+	x := f.leading(id)
+	f.edge.kill()
+	f.among(x, func(other *node) { f.net.Cut("edge-1", other.name, true) })
+	f.must(f.edge.start())
+	l.healthy()
+	f.among(x, func(other *node) { f.net.Cut("edge-1", other.name, false) })
+	return x
 }
 
 // restart kills a node and starts it again after a while.
@@ -208,6 +231,7 @@ func label(name string) string {
 
 // TestFaults hurts a fleet of three nodes in every way, one after the other.
 func TestFaults(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t, 3)
 	rng := rand.New(rand.NewPCG(1, 0))
 	for _, x := range faults {

@@ -9,10 +9,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -27,7 +30,10 @@ import (
 
 const (
 	fleetID = "faults"
-	shards  = 2
+	shards  = 2 // of each of three classes: ephemeral, region, global
+
+	// brief is the namespace of class ephemeral.
+	brief = "brief"
 )
 
 // A fleet is nodes and an edge as processes, and a network with a place for each: whoever dials
@@ -57,6 +63,12 @@ type node struct {
 // newFleet starts n nodes and an edge, until the test ends.
 func newFleet(t *testing.T, n int) *fleet {
 	t.Helper()
+	return newFleetOf(t, n, func(*process) {})
+}
+
+// newFleetOf lets change prepare each node's process.
+func newFleetOf(t *testing.T, n int, change func(*process)) *fleet {
+	t.Helper()
 	if help, _ := exec.Command(binary, "serve", "core", "--help").Output(); !strings.Contains(string(help), "--bootstrap") {
 		t.Skip("the program has no serve core yet")
 	}
@@ -72,6 +84,7 @@ func newFleet(t *testing.T, n int) *fleet {
 		f.addNode(fmt.Sprintf("node-%d", i+1))
 	}
 	for _, x := range f.nodes {
+		change(&x.process)
 		f.configure(x)
 	}
 	f.addEdge()
@@ -106,7 +119,7 @@ func (f *fleet) addNode(name string) {
 	f.t.Helper()
 	f.issue(pki.Node, name)
 	x := &node{data: f.file(name + ".data")}
-	x.name, x.log = name, f.file(name+".log")
+	x.name, x.log, x.binary = name, f.file(name+".log"), binary
 	x.args = []string{"serve", "core", "--config", f.file(name + ".json")}
 	var err error
 	x.listen, err = freePort()
@@ -166,7 +179,11 @@ func (f *fleet) configure(x *node) {
 		"name": x.name, "fleet": fleetID, "data": x.data, "listen": x.listen.String(), "ops": x.ops.String(),
 		"grace": "5s", "log": map[string]any{"level": "info"}, "tls": f.mutualTLS(x.name),
 		"nodes": list, "shards": shards,
-		"namespaces": map[string]any{"demo": map[string]any{"class": "region", "age": "12h", "bytes": "1GiB"}},
+		"namespaces": map[string]any{
+			"demo": map[string]any{"class": "region", "age": "12h", "bytes": "1GiB"},
+			"wide": map[string]any{"class": "global", "age": "12h", "bytes": "1GiB"},
+			brief:  map[string]any{"class": "ephemeral", "age": "12h", "bytes": "1GiB"},
+		},
 	}
 	f.write(f.file(x.name+".json"), x.config)
 }
@@ -189,7 +206,7 @@ func (f *fleet) addEdge() {
 	}
 	f.url = "https://" + listen.String()
 	f.edge = &process{
-		name: "edge-1", log: f.file("edge-1.log"),
+		name: "edge-1", log: f.file("edge-1.log"), binary: binary,
 		args: []string{"serve", "edge", "--config", f.file("edge-1.json")},
 	}
 	f.write(f.file("edge-1.json"), map[string]any{
@@ -202,6 +219,25 @@ func (f *fleet) addEdge() {
 		}},
 		"upstream": map[string]any{"kind": "nodes", "nodes": nodes, "links": 2, "tls": f.mutualTLS("edge-1")},
 	})
+}
+
+// metric reads a number of a node's.
+func (f *fleet) metric(x *node, name string) float64 {
+	f.t.Helper()
+	r, err := http.Get("http://" + x.ops.String() + "/metrics")
+	f.must(err)
+	defer r.Body.Close()
+	b, err := io.ReadAll(r.Body)
+	f.must(err)
+	for line := range strings.Lines(string(b)) {
+		if value, ok := strings.CutPrefix(line, "meridian_core_"+name+" "); ok {
+			n, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
+			f.must(err)
+			return n
+		}
+	}
+	f.t.Fatalf("%s has no metric %q", x.name, name)
+	return 0
 }
 
 // client returns a client of the edge.

@@ -39,10 +39,11 @@ type load struct {
 
 // A loadConfig says how much; the zero value is what a test of seconds bears.
 type loadConfig struct {
-	channels   int // 0: 4
-	publishers int // 0: 2, each to all channels
-	rate       int // messages a second of each publisher; 0: 150
-	bytes      int // of a payload; 0: 200
+	channels   int  // 0: 4
+	publishers int  // 0: 2, each to all channels
+	rate       int  // messages a second of each publisher; 0: 150
+	bytes      int  // of a payload; 0: 200
+	mixed      bool // classes global and ephemeral have channels too
 }
 
 // newLoad starts a load. name makes its channels its own.
@@ -59,7 +60,11 @@ func newLoad(t *testing.T, f *fleet, name string, cfg loadConfig) *load {
 	set(&cfg.bytes, 200)
 	l := &load{t: t, f: f, clock: check.NewClock(), acked: make(map[relay.Channel]relay.Position), lastAt: time.Now()}
 	for i := range cfg.channels {
-		l.channels = append(l.channels, relay.Channel(fmt.Sprintf("demo:%s-%d", name, i)))
+		ns := "demo"
+		if cfg.mixed {
+			ns = [...]string{"demo", "wide", brief}[i%3]
+		}
+		l.channels = append(l.channels, relay.Channel(fmt.Sprintf("%s:%s-%d", ns, name, i)))
 	}
 	var sending, reading context.Context
 	sending, l.stopSend = context.WithCancel(context.Background())
@@ -178,6 +183,7 @@ type subscriber struct {
 	rec     *check.Subscriber
 	at      atomic.Pointer[relay.Position] // of the last message, or where it stands
 	failed  atomic.Pointer[error]
+	last    atomic.Pointer[string] // what came last besides messages
 }
 
 func (l *load) read(ctx context.Context, c *client.Client, r *check.Recorder, ch relay.Channel, o client.SubscribeOptions) {
@@ -198,6 +204,10 @@ func (l *load) read(ctx context.Context, c *client.Client, r *check.Recorder, ch
 }
 
 func (s *subscriber) take(e client.Event) {
+	if _, ok := e.(*client.Message); !ok {
+		text := fmt.Sprintf("%T %+v", e, e)
+		s.last.Store(&text)
+	}
 	switch e := e.(type) {
 	case *client.Subscribed:
 		s.rec.Frame(relay.Frame{Kind: relay.KindOK, At: e.At, Next: e.Head}, nil)

@@ -22,6 +22,9 @@ type process struct {
 	name string
 	args []string
 	log  string // a file that its stderr is appended to
+	// binary is the program; env is what it has besides the tests' own environment.
+	binary string
+	env    []string
 
 	mu     sync.Mutex
 	cmd    *exec.Cmd     // nil: does not run
@@ -48,10 +51,11 @@ func (p *process) start(more ...string) error {
 	}
 	defer stderr.Close()
 	fmt.Fprintf(stderr, "--- %s: start %v\n", time.Now().Format(time.StampMilli), more)
-	cmd := exec.Command(binary, append(slices.Clone(p.args), more...)...)
+	cmd := exec.Command(p.binary, append(slices.Clone(p.args), more...)...)
 	cmd.Stderr = stderr
 	// Variables of the tests are no settings of a process.
 	cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "MERIDIAN_") })
+	cmd.Env = append(cmd.Env, p.env...)
 	dieWithUs(cmd)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
