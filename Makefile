@@ -66,7 +66,7 @@ js: prerequisites ## the JavaScript SDK: types, the committed bundle and its siz
 test: prerequisites build ## all tests but campaigns, of which a short seeded slice runs
 	@scripts/js unit
 	go test -race -timeout $(TIMEOUT) $$(go list ./... | grep -vxF -f <(go list $(NORACE) 2>/dev/null))
-	go test -tags planted -count=1 -timeout $(TIMEOUT) -run '^TestPlanted$$' ./core/shard
+	go test -tags planted -count=1 -timeout $(TIMEOUT) -run '^TestPlanted$$' ./core ./core/shard
 	go test -timeout $(TIMEOUT) $(NORACE)
 	@scripts/js e2e
 	@scripts/left-out
