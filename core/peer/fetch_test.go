@@ -11,6 +11,7 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 
 	"github.com/meridian-relay/meridian/core/shard"
+	"github.com/meridian-relay/meridian/internal/wan"
 )
 
 // announce is the message that tells member 2 of a snapshot.
@@ -30,8 +31,8 @@ type pair struct {
 	leader, node *player
 }
 
-func newPair(t *testing.T, edit func(*Config)) *pair {
-	p := &pair{shelf: new(shelf), stage: newStage(t)}
+func newPair(s *stage, edit func(*Config)) *pair {
+	p := &pair{shelf: new(shelf), stage: s}
 	config := func(c *Config) {
 		quick(c)
 		c.Snapshot, c.ChunkSize = p.shelf.snapshot, 4<<10
@@ -52,66 +53,68 @@ func (p *pair) closed(t *testing.T) {
 }
 
 func TestFetch(t *testing.T) {
-	t.Parallel()
-	p := newPair(t, nil)
-	want := newState(2000, 100)
-	p.shelf.put(9, want)
-	var s staging
-	if err := p.node.peers.Fetch(t.Context(), fetchOf(9), &s); err != nil {
-		t.Fatal(err)
-	}
-	s.complete(t, want)
-	if err := receive(t, p.leader.ended, "FetchEnded"); err != nil {
-		t.Errorf("the leader was told %v", err)
-	}
-	st := p.leader.peers.Stats()
-	if s.kept != 0 || s.put < 50 || st.Sent[Snapshot].Messages != uint64(s.put) || st.Sent[Snapshot].Bytes < 200_000 {
-		t.Errorf("kept %d, put %d; %+v", s.kept, s.put, st.Sent)
-	}
-	p.closed(t)
+	simulate(t, func(t *testing.T, stage *stage) {
+		p := newPair(stage, nil)
+		want := newState(2000, 100)
+		p.shelf.put(9, want)
+		var s staging
+		if err := p.node.peers.Fetch(t.Context(), fetchOf(9), &s); err != nil {
+			t.Fatal(err)
+		}
+		s.complete(t, want)
+		if err := receive(t, p.leader.ended, "FetchEnded"); err != nil {
+			t.Errorf("the leader was told %v", err)
+		}
+		st := p.leader.peers.Stats()
+		if s.kept != 0 || s.put < 50 || st.Sent[Snapshot].Messages != uint64(s.put) || st.Sent[Snapshot].Bytes < 200_000 {
+			t.Errorf("kept %d, put %d; %+v", s.kept, s.put, st.Sent)
+		}
+		p.closed(t)
+	})
 }
 
 // Only what is lacking travels.
 func TestFetchKeepsWhatItHas(t *testing.T) {
-	t.Parallel()
-	p := newPair(t, nil)
-	want := newState(4000, 100)
-	p.shelf.put(9, want)
-	s := staging{present: newState(4000, 100)}
-	s.present["key-002000"] = "other"
-	delete(s.present, "key-003000")
-	s.present["key-003500-more"] = "x"
-	if err := p.node.peers.Fetch(t.Context(), fetchOf(9), &s); err != nil {
-		t.Fatal(err)
-	}
-	s.complete(t, want)
-	// Each difference costs its chunk and one that is sent without being asked for.
-	if s.put > 6 || s.kept < 90 {
-		t.Errorf("kept %d chunks, put %d", s.kept, s.put)
-	}
-	if st := p.leader.peers.Stats(); st.Kept != uint64(s.kept) || st.KeptBytes < 300_000 {
-		t.Errorf("%+v", st)
-	}
+	simulate(t, func(t *testing.T, stage *stage) {
+		p := newPair(stage, nil)
+		want := newState(4000, 100)
+		p.shelf.put(9, want)
+		s := staging{present: newState(4000, 100)}
+		s.present["key-002000"] = "other"
+		delete(s.present, "key-003000")
+		s.present["key-003500-more"] = "x"
+		if err := p.node.peers.Fetch(t.Context(), fetchOf(9), &s); err != nil {
+			t.Fatal(err)
+		}
+		s.complete(t, want)
+		// Each difference costs its chunk and one that is sent without being asked for.
+		if s.put > 6 || s.kept < 90 {
+			t.Errorf("kept %d chunks, put %d", s.kept, s.put)
+		}
+		if st := p.leader.peers.Stats(); st.Kept != uint64(s.kept) || st.KeptBytes < 300_000 {
+			t.Errorf("%+v", st)
+		}
+	})
 }
 
 // An empty state is one chunk.
 func TestFetchOfNothing(t *testing.T) {
-	t.Parallel()
-	p := newPair(t, nil)
-	p.shelf.put(9, state{})
-	var s staging
-	if err := p.node.peers.Fetch(t.Context(), fetchOf(9), &s); err != nil {
-		t.Fatal(err)
-	}
-	s.complete(t, state{})
-	if err := receive(t, p.leader.ended, "FetchEnded"); err != nil {
-		t.Error(err)
-	}
+	simulate(t, func(t *testing.T, stage *stage) {
+		p := newPair(stage, nil)
+		p.shelf.put(9, state{})
+		var s staging
+		if err := p.node.peers.Fetch(t.Context(), fetchOf(9), &s); err != nil {
+			t.Fatal(err)
+		}
+		s.complete(t, state{})
+		if err := receive(t, p.leader.ended, "FetchEnded"); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // A fetch that fails for good tells both sides why.
 func TestFetchFails(t *testing.T) {
-	t.Parallel()
 	broken := errors.New("disk on fire")
 	for name, c := range map[string]struct {
 		edit   func(p *pair, f *shard.Fetch, s *staging)
@@ -133,101 +136,108 @@ func TestFetchFails(t *testing.T) {
 		}, ErrFailed, broken},
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			p := newPair(t, nil)
-			p.shelf.put(9, newState(500, 100))
-			f, s := fetchOf(9), new(staging)
-			c.edit(p, f, s)
-			if err := p.node.peers.Fetch(t.Context(), f, s); !errors.Is(err, c.member) {
-				t.Errorf("the member: %v", err)
-			}
-			if err := receive(t, p.leader.ended, "FetchEnded"); !errors.Is(err, c.leader) {
-				t.Errorf("the leader: %v", err)
-			}
-			p.closed(t)
+			simulate(t, func(t *testing.T, stage *stage) {
+				p := newPair(stage, nil)
+				p.shelf.put(9, newState(500, 100))
+				f, s := fetchOf(9), new(staging)
+				c.edit(p, f, s)
+				if err := p.node.peers.Fetch(t.Context(), f, s); !errors.Is(err, c.member) {
+					t.Errorf("the member: %v", err)
+				}
+				if err := receive(t, p.leader.ended, "FetchEnded"); !errors.Is(err, c.leader) {
+					t.Errorf("the leader: %v", err)
+				}
+				p.closed(t)
+			})
 		})
 	}
 }
 
 // A member that gives up tells the leader at once.
 func TestFetchGivenUp(t *testing.T) {
-	t.Parallel()
-	p := newPair(t, nil)
-	p.shelf.put(9, newState(5000, 100))
-	ctx, cancel := context.WithCancel(t.Context())
-	s := staging{each: func(s *staging) error {
-		if s.put == 5 {
-			cancel()
+	simulate(t, func(t *testing.T, stage *stage) {
+		p := newPair(stage, nil)
+		// Without a way's delay all could be there before it has given up.
+		stage.network.Both("a", "b", func(w *wan.Way) { w.Delay = 10 * time.Millisecond })
+		p.shelf.put(9, newState(5000, 100))
+		ctx, cancel := context.WithCancel(t.Context())
+		s := staging{each: func(s *staging) error {
+			if s.put == 5 {
+				cancel()
+			}
+			return nil
+		}}
+		if err := p.node.peers.Fetch(ctx, fetchOf(9), &s); !errors.Is(err, context.Canceled) {
+			t.Errorf("the member: %v", err)
 		}
-		return nil
-	}}
-	if err := p.node.peers.Fetch(ctx, fetchOf(9), &s); !errors.Is(err, context.Canceled) {
-		t.Errorf("the member: %v", err)
-	}
-	begin := time.Now()
-	if err := receive(t, p.leader.ended, "FetchEnded"); !errors.Is(err, ErrFailed) {
-		t.Errorf("the leader: %v", err)
-	}
-	if took := time.Since(begin); took > 5*time.Second {
-		t.Errorf("the leader was told after %v", took)
-	}
+		begin := time.Now()
+		if err := receive(t, p.leader.ended, "FetchEnded"); !errors.Is(err, ErrFailed) {
+			t.Errorf("the leader: %v", err)
+		}
+		if took := time.Since(begin); took > time.Second {
+			t.Errorf("the leader was told after %v", took)
+		}
+	})
 }
 
 // A snapshot that nobody asks for, and one whose message was dropped, are over for the leader.
 func TestAnnouncementLost(t *testing.T) {
-	t.Parallel()
-	p := newPair(t, func(c *Config) { c.Patience = 100 * time.Millisecond })
-	if err := receive(t, p.leader.ended, "FetchEnded"); !errors.Is(err, errNotAsked) {
-		t.Errorf("never asked for: %v", err)
-	}
-	p.node.stopped()
-	p.leader.event(event{"b", true})
-	p.leader.event(event{"b", false})
-	until(t, "the connection has ended", func() bool { return !p.leader.connected("b") })
-	p.leader.peers.Send(shard.Send{To: "b", Bulk: []shard.Message{announce()}})
-	if err := receive(t, p.leader.ended, "FetchEnded"); !errors.Is(err, errNotSent) {
-		t.Errorf("dropped: %v", err)
-	}
+	simulate(t, func(t *testing.T, stage *stage) {
+		p := newPair(stage, func(c *Config) { c.Patience = 100 * time.Millisecond })
+		if err := receive(t, p.leader.ended, "FetchEnded"); !errors.Is(err, errNotAsked) {
+			t.Errorf("never asked for: %v", err)
+		}
+		p.node.stopped()
+		p.leader.event(event{"b", true})
+		p.leader.event(event{"b", false})
+		until(t, "the connection has ended", func() bool { return !p.leader.connected("b") })
+		p.leader.peers.Send(shard.Send{To: "b", Bulk: []shard.Message{announce()}})
+		if err := receive(t, p.leader.ended, "FetchEnded"); !errors.Is(err, errNotSent) {
+			t.Errorf("dropped: %v", err)
+		}
+	})
 }
 
 // No more than two go out at once, and no faster than allowed.
 func TestSnapshotsAreBounded(t *testing.T) {
-	t.Parallel()
-	const rate, size = 1 << 20, 400_000
-	p := newPair(t, func(c *Config) {
-		c.SnapshotRate = rate
-		if c.Node == "b" {
-			c.Snapshots = 8
+	simulate(t, func(t *testing.T, stage *stage) {
+		const rate, size = 1 << 20, 400_000
+		p := newPair(stage, func(c *Config) {
+			c.SnapshotRate = rate
+			if c.Node == "b" {
+				c.Snapshots = 8
+			}
+		})
+		want := newState(size/100, 90)
+		var most, now atomic.Int64
+		p.shelf.chunk = func() error {
+			most.Store(max(most.Load(), now.Load()))
+			return nil
+		}
+		var wg sync.WaitGroup
+		begin := time.Now()
+		for i := range uint64(4) {
+			p.shelf.put(i, want)
+			wg.Go(func() {
+				var s staging
+				s.each = func(s *staging) error {
+					now.Store(int64(p.leader.peers.Stats().Serving))
+					return nil
+				}
+				if err := p.node.peers.Fetch(t.Context(), fetchOf(i), &s); err != nil {
+					t.Error(err)
+				}
+				s.complete(t, want)
+			})
+		}
+		wg.Wait()
+		sent := p.leader.peers.Stats().Sent[Snapshot].Bytes
+		least := time.Duration(float64(sent-rate/8) / rate * float64(time.Second))
+		if took := time.Since(begin); took < least || took > least+2*time.Second {
+			t.Errorf("%d bytes in %v, want %v and little more", sent, took, least)
+		}
+		if most.Load() > 2 {
+			t.Errorf("%d snapshots at once, at most 2", most.Load())
 		}
 	})
-	want := newState(size/100, 90)
-	var most, now atomic.Int64
-	p.shelf.chunk = func() error {
-		most.Store(max(most.Load(), now.Load()))
-		return nil
-	}
-	var wg sync.WaitGroup
-	begin := time.Now()
-	for i := range uint64(4) {
-		p.shelf.put(i, want)
-		wg.Go(func() {
-			var s staging
-			s.each = func(s *staging) error {
-				now.Store(int64(p.leader.peers.Stats().Serving))
-				return nil
-			}
-			if err := p.node.peers.Fetch(t.Context(), fetchOf(i), &s); err != nil {
-				t.Error(err)
-			}
-			s.complete(t, want)
-		})
-	}
-	wg.Wait()
-	sent := p.leader.peers.Stats().Sent[Snapshot].Bytes
-	if took, least := time.Since(begin), time.Duration(float64(sent-rate/8)/rate*float64(time.Second)); took < least {
-		t.Errorf("%d bytes in %v, faster than the %v they should take", sent, took, least)
-	}
-	if most.Load() > 2 {
-		t.Errorf("%d snapshots at once, at most 2", most.Load())
-	}
 }
