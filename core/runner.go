@@ -164,6 +164,7 @@ func (r *runner) turn(ctx context.Context, ticked bool) {
 	if ticked {
 		r.host.Tick()
 		r.lookForLeaders()
+		r.local.topics.kept.expire(r.local.clock())
 		r.again(ctx)
 	}
 	r.commands = r.local.queue.take(r.commands)

@@ -2,6 +2,7 @@ package core
 
 import (
 	"errors"
+	"time"
 
 	"github.com/meridian-relay/meridian/core/channel"
 	"github.com/meridian-relay/meridian/core/shard"
@@ -9,7 +10,7 @@ import (
 )
 
 // A subscription is a cursor that reads a source's state in Next. It has no goroutine and no
-// buffer.
+// buffer. In the middle of a history it keeps the state open for the next Next, see kept.
 type subscription struct {
 	// Set at construction.
 	topics  *topics
@@ -24,6 +25,10 @@ type subscription struct {
 	lost   bool         // what the last Status said
 	judged bool         // a barrier was waited for
 	reader shard.Reader // what is lent stands in it; nil: nothing
+	before shard.Reader // what is lent stands in it too; nil: nothing
+	since  time.Time    // when reader was opened
+	more   bool         // reader has more
+	keeps  bool         // it was given to topics.kept
 
 	// Guarded by topics.mu.
 	waits   bool       // for a barrier
@@ -56,13 +61,10 @@ func (s *subscription) Next(dst []relay.Frame, maxBytes int) []relay.Frame {
 		return dst
 	}
 	base := len(dst)
-	r := s.source.read()
-	dst, more, err := s.read(r, a.birth, dst, maxBytes)
-	if err == nil {
-		err = r.Err()
-	}
+	dst, err := s.readOn(a.birth, dst, maxBytes)
 	if err != nil {
-		r.Close()
+		s.more = false
+		s.release()
 		if errors.Is(err, shard.ErrNoReplica) {
 			return s.end(dst[:base], &relay.End{Code: relay.Unavailable, RetryAfter: relay.BusyRetry,
 				Detail: "this node's replica of the channel's shard is not there yet, or not any more"})
@@ -70,19 +72,17 @@ func (s *subscription) Next(dst []relay.Frame, maxBytes int) []relay.Frame {
 		s.source.failed(err)
 		return s.end(dst[:base], &relay.End{Code: relay.Internal, Detail: "the home cannot read its store"})
 	}
-	if s.source.lends() {
-		s.reader = r
-	} else {
-		r.Close()
+	if !s.source.lends() {
+		s.release()
 	}
 	if a.lost != s.lost && s.opened && !s.ended {
 		dst = append(dst, relay.Frame{Kind: relay.KindStatus, State: state(a.lost)})
 		s.lost = a.lost
 	}
-	if a.last != nil && !s.ended && !more {
+	if a.last != nil && !s.ended && !s.more {
 		dst = s.end(dst, a.last)
 	}
-	if s.ended || more {
+	if s.ended || s.more {
 		s.topics.disarm(s)
 	}
 	return dst
@@ -93,6 +93,46 @@ func state(lost bool) relay.State {
 		return relay.Lost
 	}
 	return relay.Restored
+}
+
+// readOn reads on in the state that was kept, and behind that in one that is opened now: what was
+// committed before s was armed wakes nobody.
+func (s *subscription) readOn(b birth, dst []relay.Frame, maxBytes int) ([]relay.Frame, error) {
+	if s.keeps {
+		s.keeps = false
+		if r, since := s.topics.kept.take(s); r != nil {
+			var err error
+			s.reader, s.since = r, since
+			base := len(dst)
+			if dst, err = s.readIn(b, dst, maxBytes); err != nil || s.more || s.ended {
+				return dst, err
+			}
+			if maxBytes -= bytesOf(dst[base:]); maxBytes <= 0 {
+				s.more = true
+				return dst, nil
+			}
+			s.before = s.reader
+		}
+	}
+	s.since = s.source.now()
+	s.reader = s.source.read()
+	return s.readIn(b, dst, maxBytes)
+}
+
+func bytesOf(frames []relay.Frame) (n int) {
+	for i := range frames {
+		n += len(frames[i].Body)
+	}
+	return n
+}
+
+// readIn reads on in reader.
+func (s *subscription) readIn(b birth, dst []relay.Frame, maxBytes int) ([]relay.Frame, error) {
+	dst, more, err := s.read(s.reader, b, dst, maxBytes)
+	if s.more = more; err == nil {
+		err = s.reader.Err()
+	}
+	return dst, err
 }
 
 // read reads on in r.
@@ -157,14 +197,32 @@ func (s *subscription) end(dst []relay.Frame, end *relay.End) []relay.Frame {
 
 // release gives back what was lent.
 func (s *subscription) release() {
-	if s.reader != nil {
-		s.reader.Close()
-		s.reader = nil
+	if s.before != nil {
+		s.before.Close()
+		s.before = nil
 	}
+	if s.reader == nil {
+		return
+	}
+	if r, ok := s.reader.(rereader); ok && s.more && !s.ended {
+		r.Forget()
+		s.keeps = true
+		s.topics.kept.put(s, r, s.since, s.source.now())
+	} else {
+		s.reader.Close()
+	}
+	s.reader = nil
 }
 
 // Close implements relay.Subscription.
 func (s *subscription) Close() {
+	s.more = false
 	s.release()
+	if s.keeps {
+		s.keeps = false
+		if r, _ := s.topics.kept.take(s); r != nil {
+			r.Close()
+		}
+	}
 	s.topics.remove(s)
 }

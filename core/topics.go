@@ -12,6 +12,8 @@ type topics struct {
 	// Set at construction.
 	most int
 
+	kept kept
+
 	mu      sync.Mutex
 	armed   map[relay.Channel]*subscription // lists by next and prev
 	count   int
@@ -170,4 +172,5 @@ func (t *topics) stop() {
 	t.stopped = true
 	t.mu.Unlock()
 	t.rouse(nil, 0)
+	t.kept.close()
 }

@@ -69,6 +69,9 @@ func (r *reader) fail(err error) {
 // Err implements shard.Reader.
 func (r *reader) Err() error { return r.err }
 
+// Forget gives back what was lent: the reader lends anew.
+func (r *reader) Forget() { r.lent = arena{} }
+
 // Close implements shard.Reader.
 func (r *reader) Close() {
 	for _, it := range r.idle {
