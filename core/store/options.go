@@ -6,6 +6,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
+	"github.com/cockroachdb/pebble/v2/objstorage/objstorageprovider"
 )
 
 // pebbleFormat is the version of Pebble's files: its log's records know what was synced after
@@ -61,6 +62,10 @@ func (s *Store) logOptions() *pebble.Options {
 func (s *Store) stateOptions() *pebble.Options {
 	o := s.common(s.stateEvents())
 	o.DisableWAL = true
+	// Of a file that holds the messages of many channels no more is read ahead than is likely to
+	// be wanted: not as much as the system would.
+	o.Local.ReadaheadConfig = objstorageprovider.NewReadaheadConfig()
+	o.Local.ReadaheadConfig.Set(objstorageprovider.FadviseSequential, objstorageprovider.SysReadahead)
 	o.MemTableSize = s.cfg.StateMemory
 	o.MemTableStopWritesThreshold = 3
 	// A table that waits in the queue of memtables is durable by the write-ahead log alone.
