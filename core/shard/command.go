@@ -18,6 +18,7 @@ type Command struct {
 	Slots  *SlotChange     // own slots, or name who does
 	Pin    *PinChange      // own one channel beyond its slot, or name who does
 	Raise  *RaiseChange    // raise the floor of epochs
+	Prefer *PreferChange   // say who is to lead
 	// Version raises the shard's version; only to what all members support.
 	Version uint64
 }
@@ -50,6 +51,9 @@ type RaiseChange struct {
 	Broken bool // all channels begin a new epoch
 }
 
+// A PreferChange says which member is to lead; 0: whoever leads by the configuration.
+type PreferChange struct{ Member Number }
+
 // maxExpire bounds one Expire.
 const maxExpire = 1 << 16
 
@@ -64,6 +68,7 @@ func (c *Command) kinds() (k kind, err error) {
 		{len(c.Steps) > 0, kindStep}, {c.Expire > 0, kindExpire}, {c.Policy != nil, kindPolicy},
 		{c.Limits != nil, kindLimits}, {c.Slots != nil, kindSlots}, {c.Pin != nil, kindPin},
 		{c.Raise != nil, kindRaise}, {c.Version > 0, kindVersion},
+		{c.Prefer != nil, kindPrefer},
 	} {
 		if f.set && k != 0 {
 			return 0, errCommand
@@ -110,6 +115,8 @@ func (c *Command) append(b []byte) []byte {
 	case c.Raise != nil:
 		b = binary.AppendUvarint(b, uint64(c.Raise.Floor))
 		return append(b, bit(c.Raise.Broken))
+	case c.Prefer != nil:
+		return binary.AppendUvarint(b, uint64(c.Prefer.Member))
 	}
 	return binary.AppendUvarint(b, c.Version)
 }
@@ -139,6 +146,8 @@ func (d *decoder) command(k kind) (c Command) {
 		c.Raise = &RaiseChange{Floor: relay.Epoch(d.uint()), Broken: d.flag()}
 	case kindVersion:
 		c.Version = d.uint()
+	case kindPrefer:
+		c.Prefer = &PreferChange{Member: Number(d.uint())}
 	default:
 		d.bad = true
 	}

@@ -168,6 +168,7 @@ func (d *Descriptor) add(n Number, ctx *confContext) (*Member, error) {
 }
 
 func (d *Descriptor) remove(n Number) {
+	d.forget(n)
 	for i := range d.Members {
 		if d.Members[i].Number == n {
 			d.Members = append(d.Members[:i], d.Members[i+1:]...)
@@ -176,11 +177,19 @@ func (d *Descriptor) remove(n Number) {
 	}
 }
 
+// forget drops the wish that a member lead, which ends with it: numbers are never reused.
+func (d *Descriptor) forget(n Number) {
+	if d.Prefer == n {
+		d.Prefer = 0
+	}
+}
+
 func (d *Descriptor) leaveJoint() {
 	list := d.Members[:0]
 	for _, m := range d.Members {
 		switch m.Role {
 		case Outgoing:
+			d.forget(m.Number)
 			continue
 		case Incoming:
 			m.Role = Voter
@@ -193,7 +202,7 @@ func (d *Descriptor) leaveJoint() {
 }
 
 // append: version, shard, class, incarnation, version of the shard, next, joint (0 or 1), number of
-// members, and of each: number, role, node, store (16 bytes).
+// members, and of each: number, role, node, store (16 bytes); then, if one is preferred, its number.
 func (d *Descriptor) append(b []byte) []byte {
 	b = append(b, entryVersion)
 	for _, v := range []uint64{uint64(d.Shard), uint64(d.Class), d.Incarnation, d.Version,
@@ -206,6 +215,9 @@ func (d *Descriptor) append(b []byte) []byte {
 		b = append(b, byte(m.Role))
 		b = putString(b, m.Node)
 		b = append(b, m.Store[:]...)
+	}
+	if d.Prefer != 0 {
+		b = binary.AppendUvarint(b, uint64(d.Prefer))
 	}
 	return b
 }
@@ -226,6 +238,10 @@ func decodeDescriptor(b []byte) (Descriptor, error) {
 		m := Member{Number: Number(d.uint()), Role: Role(d.byte()), Node: Node(append([]byte(nil), d.str()...))}
 		copy(m.Store[:], d.take(len(m.Store)))
 		r.Members = append(r.Members, m)
+	}
+	if len(d.b) > 0 {
+		r.Prefer = Number(d.uint())
+		d.bad = d.bad || r.Prefer == 0
 	}
 	if !d.done() {
 		return Descriptor{}, damaged

@@ -22,7 +22,8 @@
 // A replica's state is the keys of core/channel (first byte 01 and up), and the shard's own:
 //
 //	00 01   the Descriptor: shard, class, incarnation, version, next number, joint (0 or 1),
-//	        number of members, and of each: number, role (1 byte), node, store (16 bytes)
+//	        number of members, and of each: number, role (1 byte), node, store (16 bytes);
+//	        then, if an operator prefers one to lead, its number
 //	00 02   the Place of the last entry applied: index (8 bytes), term (8 bytes)
 //
 // Values begin with their version, 1. Unless said otherwise, here and below, numbers are varints,
@@ -46,6 +47,7 @@
 //	7  pin       channel, own (0 or 1), else who (0: whose the slot is)
 //	8  raise     floor, broken (0 or 1)
 //	9  version   the shard's, from now on
+//	10 prefer    the number of the member that is to lead; 0: none
 //
 // All need version 1 of the shard.
 package shard

@@ -34,6 +34,7 @@ const (
 	kindPin
 	kindRaise
 	kindVersion
+	kindPrefer
 )
 
 // needs is the shard version that a kind of command needs. A Host proposes none that its
@@ -48,6 +49,7 @@ var needs = [...]uint64{
 	kindPin:     1,
 	kindRaise:   1,
 	kindVersion: 1,
+	kindPrefer:  1,
 }
 
 // appendEntry begins an entry: id names the proposal, now is the leader's clock. Commands follow.

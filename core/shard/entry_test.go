@@ -45,6 +45,8 @@ var commands = []Command{
 	{Pin: &PinChange{Channel: "chat:q", Else: 3}},
 	{Raise: &RaiseChange{Floor: 1 << 41, Broken: true}},
 	{Version: 2},
+	{Prefer: &PreferChange{Member: 300}},
+	{Prefer: &PreferChange{}},
 }
 
 var stamp = time.UnixMilli(1_700_000_000_123)
@@ -221,7 +223,12 @@ func TestOwnRecords(t *testing.T) {
 	for k, val := range v.Ascend([]byte{0}, []byte{1}) {
 		pieces = append(pieces, k, val)
 	}
-	golden(t, "testdata/own.txt", append(pieces, ctx.append(nil))...)
+	wished := testGenesis().Descriptor
+	wished.Version, wished.Next, wished.Prefer = 1, 4, 3
+	if back, err := decodeDescriptor(wished.append(nil)); err != nil || !reflect.DeepEqual(back, wished) {
+		t.Errorf("descriptor %+v, %v, want %+v", back, err, wished)
+	}
+	golden(t, "testdata/own.txt", append(pieces, ctx.append(nil), wished.append(nil))...)
 	var back confContext
 	if err := back.decode(ctx.append(nil)); err != nil || !reflect.DeepEqual(back, ctx) {
 		t.Errorf("context %+v, %v", back, err)
@@ -235,6 +242,8 @@ func TestOwnRecords(t *testing.T) {
 // FuzzDescriptor: decoding ends, and what was decoded encodes to the same.
 func FuzzDescriptor(f *testing.F) {
 	d := testGenesis().Descriptor
+	f.Add(d.append(nil))
+	d.Prefer = 2
 	f.Add(d.append(nil))
 	ctx := confContext{id: 1, members: d.Members}
 	f.Add(ctx.append(nil))

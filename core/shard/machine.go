@@ -190,6 +190,8 @@ func (r *run) command(c *Command) error {
 		return c.Pin.apply(b)
 	case c.Raise != nil:
 		b.Raise(c.Raise.Floor, c.Raise.Broken)
+	case c.Prefer != nil:
+		return r.prefer(c.Prefer.Member)
 	case c.Version > 0:
 		return r.change(func(d *Descriptor) { d.Version = max(d.Version, c.Version) })
 	}
@@ -237,6 +239,21 @@ func (r *run) change(f func(*Descriptor)) error {
 	writeDescriptor(r.v, &d)
 	r.descriptor, r.a.Result.Descriptor = &d, &d
 	return nil
+}
+
+// prefer notes who is to lead. A member that is gone meanwhile is refused, the same everywhere.
+func (r *run) prefer(n Number) error {
+	var refused error
+	if err := r.change(func(d *Descriptor) {
+		if m := d.Member(n); n != 0 && (m == nil || m.Role == Learner) {
+			refused = fmt.Errorf("%v: %d is no voter; members: %s", d.Shard, n, listed(d.Members))
+			return
+		}
+		d.Prefer = n
+	}); err != nil {
+		return err
+	}
+	return refused
 }
 
 // confChange runs an entry that changes the membership.

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"time"
 
+	"go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
+	"go.etcd.io/raft/v3/tracker"
 
 	"github.com/meridian-relay/meridian/relay"
 )
@@ -125,6 +127,11 @@ func (r *replica) confChange(changes []MemberChange) (*raftpb.ConfChangeV2, *con
 		case r.descriptor.Member(n) == nil || seen[n]:
 			return nil, nil, fmt.Errorf("%v: %d is no member, or stands twice", r.id.Shard, n)
 		}
+		if m := r.descriptor.Member(n); m != nil && m.Role == Learner && c.Role == Voter && !r.caughtUp(n) {
+			return nil, nil, relay.End{Code: relay.Busy, RetryAfter: time.Second, Detail: fmt.Sprintf(
+				"%v: learner %d on %s has not caught up, and its vote would hold publishes up; repeat it when it has",
+				r.id.Shard, n, m.Node)}.Err()
+		}
 		seen[n] = true
 		typ := raftpb.ConfChangeRemoveNode
 		switch c.Role {
@@ -150,6 +157,19 @@ func (r *replica) confChange(changes []MemberChange) (*raftpb.ConfChangeV2, *con
 		return nil, nil, err
 	}
 	return cc, ctx, nil
+}
+
+// nearVote is how many entries a learner may be behind when it gets a vote.
+const nearVote = 1000
+
+// caughtUp reports whether a member has a state, and nearly all of the log.
+func (r *replica) caughtUp(n Number) (yes bool) {
+	r.node.WithProgress(func(id uint64, _ raft.ProgressType, p tracker.Progress) {
+		if Number(id) == n {
+			yes = p.Match > 0 && p.State != tracker.StateSnapshot && p.Match+nearVote >= r.log.last.Index
+		}
+	})
+	return yes
 }
 
 // endChange ends the change of membership that is under way.

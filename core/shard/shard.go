@@ -118,6 +118,8 @@ type Descriptor struct {
 	// Joint says that a change of membership is under way. It ends by itself.
 	Joint bool
 	Next  Number // the next member's
+	// Prefer is the member that an operator wants to lead; 0: none. Invariant: it is 0, or a member.
+	Prefer Number
 }
 
 // Member returns the member with a number, or nil.
