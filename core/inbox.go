@@ -7,8 +7,8 @@ import (
 )
 
 // inboxBytes bounds the messages from peers that the runner has not taken, and inboxEntries the
-// entries among them, so that votes and heartbeats find room when those do not; past it they are
-// dropped, and raft sends them again.
+// entries among them, so that votes and heartbeats find room when those do not; past it who
+// sends entries waits, and the others are dropped: raft sends them again.
 const (
 	inboxEntries = 64 << 20
 	inboxBytes   = inboxEntries + 16<<20
@@ -45,6 +45,7 @@ type inbox struct {
 	next    events
 	closed  bool
 	dropped uint64
+	room    sync.Cond // there may be room again, or nobody takes any more
 }
 
 func (in *inbox) notify() {
@@ -71,7 +72,7 @@ func (in *inbox) applied(a *shard.Apply) {
 
 func (in *inbox) flushed() { in.put(func(e *events) { e.flushed = true }) }
 
-// receive takes messages of a peer.
+// receive takes messages of a peer, all of them urgent or all of them bulk.
 func (in *inbox) receive(from shard.Node, messages []shard.Message) {
 	size, most := messageCost*len(messages), inboxBytes
 	for i := range messages {
@@ -83,6 +84,18 @@ func (in *inbox) receive(from shard.Node, messages []shard.Message) {
 		}
 	}
 	in.mu.Lock()
+	if len(messages) > 0 && messages[0].Bulk() {
+		// Who sends entries waits, and keeps what it has yet to send, until the runner has taken
+		// these; it waits for nobody who sends. Dropped, they would be sent again, and again.
+		in.room.L = &in.mu
+		for in.next.bytes+size > most && in.next.bytes > 0 && !in.closed {
+			in.room.Wait()
+		}
+	}
+	if in.closed {
+		in.mu.Unlock()
+		return
+	}
 	if in.next.bytes+size > most && in.next.bytes > 0 {
 		in.dropped += uint64(len(messages))
 		in.mu.Unlock()
@@ -123,6 +136,7 @@ func (in *inbox) take(empty events) events {
 	defer in.mu.Unlock()
 	got := in.next
 	in.next = empty
+	in.room.Broadcast()
 	return got
 }
 
@@ -130,6 +144,7 @@ func (in *inbox) take(empty events) events {
 func (in *inbox) close() {
 	in.mu.Lock()
 	in.closed = true
+	in.room.Broadcast()
 	calls := in.next.calls
 	in.next.calls = nil
 	in.mu.Unlock()

@@ -53,6 +53,12 @@ func (r *replica) snapshot() (*raftpb.Snapshot, error) {
 	}, nil
 }
 
+// Bulk reports whether a message is one that must not hold up others.
+func (m *Message) Bulk() bool {
+	t := m.Raft.GetType()
+	return m.Raft != nil && (t == raftpb.MsgApp || t == raftpb.MsgSnap)
+}
+
 // Snapshot returns the name of the state that a message announces; false: it announces none.
 func (m *Message) Snapshot() (name uint64, ok bool) {
 	if m.Raft.GetType() != raftpb.MsgSnap {
