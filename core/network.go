@@ -224,9 +224,9 @@ func (w *network) Fetch(ctx context.Context, f *shard.Fetch, into shard.Staging)
 
 var _ mail = (*network)(nil)
 
-// fanOut returns a hub over an Upstream.
-func (n *Node) fanOut(up relay.Upstream) *hub.Hub {
+// fanOut returns a hub over an Upstream. Moved: who asks knows better where to look.
+func (n *Node) fanOut(up relay.Upstream, moved bool) *hub.Hub {
 	c := n.cfg.Hub
-	c.Upstream, c.Log = up, n.log
+	c.Upstream, c.Moved, c.Log = up, moved, n.log
 	return hub.New(c)
 }

@@ -221,7 +221,7 @@ func (n *Node) open() (err error) {
 		}
 	}
 	n.router = newRouter(n.local, n.wayTo, n.regionOf, c.self().Region)
-	n.shown, n.reached = n.fanOut(n.local), n.fanOut(n.router)
+	n.shown, n.reached = n.fanOut(n.local, true), n.fanOut(n.router, false)
 	n.runner = newRunner(n.host, n.store, alone{}, n.local, n.inbox, n.log)
 	n.local.fail = n.runner.fail
 	if c.PacketConn != nil {

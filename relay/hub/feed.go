@@ -282,7 +282,7 @@ func (f *feed) take(w *worker, s *source, frames []relay.Frame) bool {
 	}
 	switch {
 	case end == nil:
-	case final(end):
+	case w.h.final(end):
 		f.end = end
 		f.bell.all()
 	case end.Code == relay.Done && f.latest:
@@ -297,7 +297,7 @@ func (f *feed) take(w *worker, s *source, frames []relay.Frame) bool {
 	}
 	s.sub.Close()
 	f.src = nil
-	if !final(end) && !done {
+	if !w.h.final(end) && !done {
 		f.retry.ended(w.now, end)
 		if end.Deadline > 0 {
 			f.retry.at = w.now.Add(end.RetryAfter)

@@ -34,6 +34,9 @@ type Config struct {
 	Private int
 	// Workers is the number of goroutines that move messages. 0: one per processor.
 	Workers int
+	// Moved passes an End with Moved on to subscribers, who ask elsewhere: for an upstream that
+	// does not know the way there. false: the upstream is asked again.
+	Moved bool
 	// Log gets what an operator should know. nil: nothing.
 	Log *slog.Logger
 }

@@ -139,7 +139,7 @@ func (w *worker) liveEnded(t *topic, s *source, end *relay.End) {
 		return
 	}
 	switch {
-	case final(end):
+	case w.h.final(end):
 		w.finish(t, *end)
 		return
 	case end.Deadline > 0 && t.old == nil:

@@ -98,6 +98,11 @@ func final(end *relay.End) bool {
 	return end.Code != relay.Done && end.Code.Retry() == relay.Final
 }
 
+// final is the same with what this hub is told to pass on.
+func (h *Hub) final(end *relay.End) bool {
+	return final(end) || h.cfg.Moved && end.Code == relay.Moved
+}
+
 // accept puts a message or gap into r. It reports whether the frame fits: a message that does
 // not follow, with no gap before it, does not. strict: hold it to that.
 func (w *worker) accept(r *ring, f *relay.Frame, strict bool) bool {

@@ -209,7 +209,7 @@ func (s *subscription) due() bool {
 // refuse ends s, which waits for an OK that only the upstream can give, if end is final or s has
 // waited for as long as an answer may take. It reports whether it did.
 func (s *subscription) refuse(end *relay.End, now time.Time) bool {
-	if s.started || !final(end) && now.Sub(s.extra.since) < relay.AnswerWithin {
+	if s.started || !s.t.h.final(end) && now.Sub(s.extra.since) < relay.AnswerWithin {
 		return false
 	}
 	if s.place == onFeed {
