@@ -72,6 +72,9 @@ func (n *Node) Shard(id shard.ID) (nodeapi.Shard, error) {
 		if m.Number == s.Leader {
 			x.Leader = m.Node
 		}
+		if m.Number == d.Prefer {
+			x.Prefer = m.Node
+		}
 		if m.Number == s.Replica.Number {
 			x.Role = m.Role.String()
 		}
@@ -203,7 +206,7 @@ func (n *Node) Channel(name relay.Channel) (x nodeapi.Channel, err error) {
 	return x, err
 }
 
-// Transfer implements nodeapi.Node.
+// Transfer implements nodeapi.Node. The wish is put into the log before, so that it lasts.
 func (n *Node) Transfer(ctx context.Context, id shard.ID, to shard.Node) error {
 	s, ok := n.status(id)
 	switch {
@@ -220,9 +223,21 @@ func (n *Node) Transfer(ctx context.Context, id shard.ID, to shard.Node) error {
 	if m == nil || m.Role != shard.Voter {
 		return fmt.Errorf("shard %v: %w: node %q has no voter of it", id, nodeapi.ErrConflict, to)
 	}
-	err := n.runner.await(ctx, func(h *shard.Host, done func(error)) { h.Transfer(id, m.Number, done) })
+	if s.Descriptor.Prefer != m.Number {
+		wish := []shard.Command{{Prefer: &shard.PreferChange{Member: m.Number}}}
+		err := n.runner.await(ctx, func(h *shard.Host, done func(error)) { h.Propose(id, wish, done) })
+		if err != nil {
+			return fmt.Errorf("shard %v to node %q: %w: %w; it is repeated by calling again", id, to, nodeapi.ErrUnavailable, err)
+		}
+	}
+	return n.transfer(ctx, id, m)
+}
+
+// transfer hands a leadership over, for now.
+func (n *Node) transfer(ctx context.Context, id shard.ID, to *shard.Member) error {
+	err := n.runner.await(ctx, func(h *shard.Host, done func(error)) { h.Transfer(id, to.Number, done) })
 	if err != nil {
-		return fmt.Errorf("shard %v to node %q: %w: %w; it is repeated by calling again", id, to, nodeapi.ErrUnavailable, err)
+		return fmt.Errorf("shard %v to node %q: %w: %w; it is repeated by calling again", id, to.Node, nodeapi.ErrUnavailable, err)
 	}
 	return nil
 }

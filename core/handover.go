@@ -108,8 +108,8 @@ func (n *Node) slow(d time.Duration) {
 	}
 }
 
-// balance leads shards where they are to be led: each second it hands those back whose first
-// voter is elsewhere and well. It also hands over what slow asks for.
+// balance leads shards where they are to be led: each second it hands those over whose place is
+// elsewhere, and well. It also hands over what slow asks for.
 func (n *Node) balance(ctx context.Context) error {
 	look := time.NewTicker(balanceLook)
 	defer look.Stop()
@@ -134,24 +134,17 @@ func (n *Node) sendHome(ctx context.Context) {
 	plan := n.local.plan.Load()
 	for i := range plan.shards {
 		s := &plan.shards[i]
-		home := s.voters[0]
 		r := n.local.replica(s.id)
-		if r == nil || !r.leads() || home == n.cfg.Name || ctx.Err() != nil {
-			continue
-		}
-		wait := n.cfg.SteadyFor
-		if n.regionOf(home) != n.regionOf(n.cfg.Name) {
-			wait = n.cfg.AwayFor
-		}
-		if n.network.wellFor(home) < wait {
+		// What a leader of class ephemeral has in its memory would be lost.
+		if r == nil || !r.leads() || r.class() == shard.Ephemeral || ctx.Err() != nil {
 			continue
 		}
 		status, ok := n.status(s.id)
-		if !ok || status.Descriptor == nil {
+		if !ok || status.Descriptor == nil || status.Role != shard.Leading {
 			continue
 		}
-		m := status.Descriptor.On(home)
-		if m == nil || m.Role != shard.Voter {
+		m := n.placeOf(status.Descriptor, s.voters[0])
+		if m == nil || m.Node == n.cfg.Name || !n.wellHere(m.Node) {
 			continue
 		}
 		// One that is behind would hold publishes up until it has caught up.
@@ -160,10 +153,33 @@ func (n *Node) sendHome(ctx context.Context) {
 		})
 		if ready {
 			within, cancel := context.WithTimeout(ctx, transferFor)
-			if err := n.Transfer(within, s.id, home); err != nil {
-				n.log.Info("leader not sent home", "shard", s.id.String(), "home", home, "err", err)
+			if err := n.transfer(within, s.id, m); err != nil {
+				n.log.Info("leader not sent home", "shard", s.id.String(), "home", m.Node, "err", err)
 			}
 			cancel()
 		}
 	}
+}
+
+// placeOf returns the voter that is to lead: the one that an operator prefers, and the home's while
+// nothing is heard of that one. nil: it is no voter.
+func (n *Node) placeOf(d *shard.Descriptor, home shard.Node) *shard.Member {
+	if m := d.Member(d.Prefer); m != nil && m.Role == shard.Voter &&
+		(m.Node == n.cfg.Name || n.network.wellFor(m.Node) > 0) {
+		return m
+	}
+	if m := d.On(home); m != nil && m.Role == shard.Voter {
+		return m
+	}
+	return nil
+}
+
+// wellHere reports whether another node has been well for long enough to be handed a leadership
+// from here.
+func (n *Node) wellHere(name shard.Node) bool {
+	wait := n.cfg.SteadyFor
+	if n.regionOf(name) != n.regionOf(n.cfg.Name) {
+		wait = n.cfg.AwayFor
+	}
+	return n.network.wellFor(name) >= wait
 }

@@ -49,6 +49,9 @@ func (a *app) showShard(v *shardView, f format) error {
 	lines := []string{
 		fmt.Sprintf("%s  %s  leader %s, term %d, commit %d", v.Shard, v.Class, dashed(string(v.Leader)), v.Term, v.Commit),
 	}
+	if best.Prefer != "" {
+		lines = append(lines, fmt.Sprintf("to be led by %s, as was asked for", best.Prefer))
+	}
 	for _, o := range best.Owns {
 		line := fmt.Sprintf("owns %d slots of %s", o.Slots, o.Namespace)
 		if o.Pins > 0 {

@@ -14,9 +14,9 @@ import (
 func newShardTransfer(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "transfer SHARD NODE", Short: "Hand a shard's leadership to the voter on another node", Args: cobra.ExactArgs(2),
-		Long: `Hand a shard's leadership to the voter on another node. It returns to the first voter of the shard's
-beginning once that one's node has been well for 10 s, or five minutes from another region: at once
-where it was. To keep leaderships off a node, end it.`,
+		Long: `Hand a shard's leadership to the voter on another node. The wish lasts: while that node is
+away another one leads, and it leads again once it has been well for 10 s, or five minutes from
+another region. It ends with another transfer, or when that node's member is replaced.`,
 		Example: `  meridian shard transfer s1 node-2`,
 	}
 	output := outputFlag(cmd.Flags())

@@ -45,23 +45,25 @@ type Node interface {
 // A Shard is what a node knows of one that it has a replica of. What only a leader knows is
 // there if State is "leading".
 type Shard struct {
-	Shard       string       `json:"shard"` // s12
-	Class       string       `json:"class"`
-	Node        shard.Node   `json:"node"`   // that answers
-	Number      shard.Number `json:"number"` // of its replica
-	Role        string       `json:"role"`   // voter, learner, incoming, outgoing
-	State       string       `json:"state"`  // following, elected, leading
-	Leader      shard.Node   `json:"leader"` // empty: not known
-	Incarnation uint64       `json:"incarnation"`
-	Version     uint64       `json:"version"`
-	Term        uint64       `json:"term"`
-	Commit      uint64       `json:"commit"`  // index of the last entry that a quorum has, as known here
-	Applied     uint64       `json:"applied"` // and of the last one applied here
-	LogBytes    uint64       `json:"log_bytes"`
-	Resting     bool         `json:"resting"`
-	Owns        []Slots      `json:"owns,omitempty"`
-	Members     []Member     `json:"members"`
-	Faults      []string     `json:"faults,omitempty"` // what it lacks for its class; a sentence each
+	Shard  string       `json:"shard"` // s12
+	Class  string       `json:"class"`
+	Node   shard.Node   `json:"node"`   // that answers
+	Number shard.Number `json:"number"` // of its replica
+	Role   string       `json:"role"`   // voter, learner, incoming, outgoing
+	State  string       `json:"state"`  // following, elected, leading
+	Leader shard.Node   `json:"leader"` // empty: not known
+	// Prefer is the node that an operator wants to lead; empty: nobody said.
+	Prefer      shard.Node `json:"prefer,omitempty"`
+	Incarnation uint64     `json:"incarnation"`
+	Version     uint64     `json:"version"`
+	Term        uint64     `json:"term"`
+	Commit      uint64     `json:"commit"`  // index of the last entry that a quorum has, as known here
+	Applied     uint64     `json:"applied"` // and of the last one applied here
+	LogBytes    uint64     `json:"log_bytes"`
+	Resting     bool       `json:"resting"`
+	Owns        []Slots    `json:"owns,omitempty"`
+	Members     []Member   `json:"members"`
+	Faults      []string   `json:"faults,omitempty"` // what it lacks for its class; a sentence each
 }
 
 // Slots are what a shard owns of a namespace.
