@@ -12,6 +12,7 @@ import (
 // TestFullDisk fills the disk of a leader, first nearly, then wholly, under load. It needs to be
 // root, for a file system of its own.
 func TestFullDisk(t *testing.T) {
+	t.Parallel()
 	mount := t.TempDir()
 	if err := syscall.Mount("meridian", mount, "tmpfs", 0, "size=512m"); err != nil {
 		t.Skipf("left out: a full disk wants a tmpfs of its own, as root: %v", err)
