@@ -317,3 +317,33 @@ func TestNoRoom(t *testing.T) {
 		}
 	})
 }
+
+// Who waits at the head of a feed goes over to the ring as soon as that is there too, and so makes
+// room for others, though no message comes any more.
+func TestFeedGivesWayToRing(t *testing.T) {
+	bubble(t, Config{TopicFeeds: 1}, func(t *testing.T, h *Hub, up *home) {
+		up.publish(news, 4, 10)
+		r := read(t, h, live)
+		synctest.Wait()
+		r.drain()
+		up.mu.Lock() // the fifth message is there, and the ring is late
+		l := up.log(news)
+		l.at = l.at.Next()
+		l.list = append(l.list, relay.Frame{Kind: relay.KindMessage, At: l.at, Body: numbered(l.at, 10)})
+		up.mu.Unlock()
+		ahead := read(t, h, after(1, 5)).drain()
+		waits := read(t, h, first).drain()
+		if n := h.Stats().Feeds; n != 1 || waits.ok {
+			t.Fatalf("%d feeds; one is to be had, and taken", n)
+		}
+		up.set(func() {})
+		synctest.Wait()
+		r.drain().want(1, 5, 5)
+		ahead.drain()
+		settle(feedGiveWay)
+		waits.drain().want(1, 1, 5)
+		up.publish(news, 1, 10)
+		synctest.Wait()
+		ahead.drain().want(1, 6, 6)
+	})
+}

@@ -114,6 +114,7 @@ func (t *topic) take(w *worker, s *source, frames []relay.Frame) bool {
 	}
 	if news {
 		t.bell.all()
+		t.caughtUp()
 		t.used.Store(w.h.budget.clock.Add(1))
 	}
 	kept := len(t.ring.chunks) > 0
@@ -128,6 +129,16 @@ func (t *topic) take(w *worker, s *source, frames []relay.Frame) bool {
 		w.liveEnded(t, s, end)
 	}
 	return end == nil
+}
+
+// caughtUp wakes who waits at the head of a feed that the ring now covers: nothing may come there
+// for long, and the feed's place may be wanted.
+func (t *topic) caughtUp() {
+	for _, f := range t.feeds {
+		if f.known && t.ring.covers(f.ring.head) {
+			f.bell.all()
+		}
+	}
 }
 
 // liveEnded closes s, or keeps it as long as its end says, and plans the successor.
