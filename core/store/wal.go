@@ -19,6 +19,10 @@ import (
 // synced records after it, would end the log silently, and with it votes and entries that were
 // acknowledged. So Open looks for such records in the same block.
 //
+// Pebble notes a sync just after it told those who wait for it, so the record that is written next
+// may not say so yet; the one after it does. Damage in the last record but one may so look like a
+// torn end, as damage in the last one always does.
+//
 // A block has 32 KiB of chunks: checksum (4), length (2), kind (1; 9 to 12), number of the log
 // (4), how much of it was synced (8), data. The checksum is of what follows the length, CRC-32C,
 // rotated and offset.
