@@ -17,7 +17,7 @@ func (n *Node) begin(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	plan := n.local.plan.Load()
+	plan := n.first // that the others have agreed to, whatever was reloaded since
 	n.inbox.ask(func(h *shard.Host) {
 		have := h.Shards()
 		for i := range plan.shards {

@@ -129,6 +129,7 @@ type Node struct {
 	notes   *notes
 	host    *shard.Host
 	local   *Local
+	first   *plan // with which the fleet begins
 	inbox   *inbox
 	frozen  *freezer
 	runner  *runner
@@ -177,24 +178,27 @@ func NewNode(c NodeConfig) (*Node, error) {
 // open assembles what stands on the store.
 func (n *Node) open() (err error) {
 	c := &n.cfg
-	var found bool
-	if n.notes, found, err = openNotes(c.FS, c.Dir); err != nil {
+	if n.notes, _, err = openNotes(c.FS, c.Dir); err != nil {
 		return err
 	}
 	if !n.notes.begun() && !c.Bootstrap && !c.Join {
 		return fmt.Errorf("%w: %s: its beginning was cut short; start once more with --bootstrap or --join, as before", ErrEmpty, c.Dir)
 	}
-	groups := n.notes.now.Groups
-	if !found || len(groups) == 0 {
+	groups, made := n.notes.now.Groups, len(n.store.Replicas()) > 0
+	if len(groups) == 0 || !n.notes.begun() && !made {
 		groups = groupsOf(c.Namespaces, c.Shards)
 	}
 	plan, err := newPlan(c.Nodes, groups, c.Namespaces)
 	if err != nil {
 		return err
 	}
+	if err := n.notes.agree(plan.digest(c.Nodes), made, c.Join && !c.Bootstrap); err != nil {
+		return err
+	}
 	if err := n.notes.put(c.Namespaces); err != nil {
 		return err
 	}
+	n.first = plan
 	n.local = newLocal(c.Name, n.store, plan, c.Queue, c.Subscriptions)
 	clock := newSteady()
 	n.local.clock = clock.now

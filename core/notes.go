@@ -23,6 +23,9 @@ type record struct {
 	// Begun: what the node began with is durable. From then on the logs' membership counts.
 	Begun  bool    `json:"begun"`
 	Groups []group `json:"groups"`
+	// Plan is the digest of the plan with which this node began, or is to begin. Empty: it joined, or
+	// is older than this field.
+	Plan string `json:"plan,omitempty"`
 	// Places are where namespaces were first put. Their shards own their slots since then, so
 	// that another place would be a second owner.
 	Places map[relay.Namespace]place `json:"places"`
@@ -107,6 +110,37 @@ func (n *notes) put(all map[relay.Namespace]Namespace) error {
 		return nil
 	}
 	return n.change(func(r *record) { r.Places = next })
+}
+
+// plan returns the digest of the plan with which this node began, or is to begin.
+func (n *notes) plan() string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.now.Plan
+}
+
+// agree settles the plan of a node that has not begun. Until it has made something, another file
+// may take the place of the one it was started with: then those who were met before have not
+// agreed to it, and have to be met again.
+func (n *notes) agree(digest string, made, join bool) error {
+	n.mu.Lock()
+	begun, was := n.now.Begun, n.now.Plan
+	n.mu.Unlock()
+	if join {
+		digest = "" // the others know better
+	}
+	switch {
+	case begun || was == digest:
+		return nil
+	case made && was != "":
+		return fmt.Errorf("%s: this node began by plan %s, which was cut short, and its settings are plan %s now; "+
+			"start it with the nodes, shards and namespaces that it had", n.path, was, digest)
+	case made:
+		return nil // by a version that noted none
+	}
+	return n.change(func(r *record) {
+		r.Plan, r.Places, r.Stores = digest, nil, make(map[shard.Node]string)
+	})
 }
 
 func (n *notes) begun() bool {

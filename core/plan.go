@@ -2,7 +2,9 @@ package core
 
 import (
 	"cmp"
+	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -206,6 +208,23 @@ func learners(members []Member, g group, s *planned) []shard.Node {
 		}
 	}
 	return picked
+}
+
+// digest names what nodes must agree on before a fleet begins: where its nodes are, which shards
+// there are, and which of them own what. Addresses may differ, and retention is the first leader's.
+func (p *plan) digest(members []Member) string {
+	h := sha256.New()
+	members = slices.SortedFunc(slices.Values(members), func(a, b Member) int { return cmp.Compare(a.Name, b.Name) })
+	for _, m := range members {
+		fmt.Fprintf(h, "node %q %q %q\n", m.Name, m.Region, m.Zone)
+	}
+	for i, g := range p.groups {
+		fmt.Fprintf(h, "group %d %q %q %d\n", g.Class, g.Home, g.Learners, g.Shards)
+		for _, name := range p.names(i) {
+			fmt.Fprintf(h, "namespace %q\n", name)
+		}
+	}
+	return hex.EncodeToString(h.Sum(nil)[:8])
 }
 
 // genesis returns how a shard begins, on the stores that its nodes came with.

@@ -42,6 +42,9 @@ type Config struct {
 	Unwell func() bool
 	// Expect says what speaks against a node with a store; nil: nothing does.
 	Expect func(shard.Node, shard.StoreID) error
+	// Plan is a digest of the plan by which this node's fleet began, or is to begin: nodes with
+	// different ones do not meet. nil, and where either's is empty: it is not compared.
+	Plan func() string
 	// Incarnations lists shards beyond their first incarnation; Shown gets another node's list.
 	// nil: there are none, and nobody cares.
 	Incarnations func() []Incarnation
@@ -103,6 +106,9 @@ func (c Config) complete() (Config, error) {
 	}
 	if c.Unwell == nil {
 		c.Unwell = func() bool { return false }
+	}
+	if c.Plan == nil {
+		c.Plan = func() string { return "" }
 	}
 	if c.Incarnations == nil {
 		c.Incarnations = func() []Incarnation { return nil }

@@ -107,7 +107,7 @@ func (p *Peers) dial(ctx context.Context, name shard.Node, why purpose) (_ *line
 	_ = stream.SetReadDeadline(deadline)
 	h := hello{
 		low: lowest, high: highest, purpose: why, fleet: p.cfg.Fleet, node: p.cfg.Node, dialled: name,
-		store: p.cfg.Store, version: p.cfg.Version, incarnations: p.cfg.Incarnations(),
+		store: p.cfg.Store, version: p.cfg.Version, incarnations: p.cfg.Incarnations(), plan: p.cfg.Plan(),
 	}
 	if _, err := stream.Write(h.append(nil)); err != nil {
 		return nil, fmt.Errorf("write Hello to %s: %w", address, err)

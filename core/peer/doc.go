@@ -25,7 +25,7 @@
 //
 //	02 Hello    lowest version | highest | purpose (1 raft, 2 snapshot) | fleet string |
 //	            node string | the node dialled, string | store (16 bytes) | shard version |
-//	            count | count × (shard | incarnation)
+//	            count | count × (shard | incarnation) | digest of the plan, string, or nothing
 //	04 Welcome  version | store (16 bytes) | shard version | count | count × (shard | incarnation)
 //	06 Refuse   reason | text string
 //	08 Message  shard | from | to | incarnation | flags (1 rest, 2 gone, 4 store) | keep | store, 16 bytes | raft's, protobuf

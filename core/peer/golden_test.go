@@ -45,6 +45,8 @@ func goldens(t testing.TB) []golden {
 		low: 1, high: 2, purpose: forRaft, fleet: "prod", node: "n1", dialled: "n2", store: storeOf("n1"), version: 300,
 		incarnations: []Incarnation{{12, 2}, {300, 7}},
 	}
+	planned := h
+	planned.plan = "0123456789abcdef"
 	w := welcome{used: 1, store: storeOf("n2"), version: 300, incarnations: []Incarnation{{12, 3}}}
 	a := ask{shard: 12, to: 4, snapshot: 1 << 50, at: shard.Place{Index: 300, Term: 4}, key: []byte("from here")}
 	o := offer{from: []byte("a"), to: []byte("b"), sum: 0x0123456789abcdef, bytes: 1 << 19}
@@ -55,7 +57,7 @@ func goldens(t testing.TB) []golden {
 	}
 	refused := fmt.Errorf("%w: node %q", ErrStore, "n1")
 	list := []golden{
-		{"hello", h.append(nil), &h}, {"welcome", w.append(nil), &w},
+		{"hello", h.append(nil), &h}, {"hello-plan", planned.append(nil), &planned}, {"welcome", w.append(nil), &w},
 		{"refuse", appendRefusal(nil, typeRefuse, refused), &RefusedError{ErrStore, refused.Error()}},
 		{"beat", appendBeat(nil, typeBeat, 300, 7), [2]uint64{300, 7}},
 		{"unwell", appendFrame(nil, typeUnwell, nil), nil},

@@ -30,12 +30,14 @@ var (
 	ErrVersion = errors.New("no version in common")
 	// ErrGone: there is no such snapshot any more.
 	ErrGone = errors.New("snapshot is gone")
+	// ErrPlan: the other node began, or is to begin, a fleet that is defined differently.
+	ErrPlan = errors.New("another plan")
 	// ErrFailed: the other side failed.
 	ErrFailed = errors.New("failed")
 )
 
 // reasons are refusals as they travel; append only.
-var reasons = []error{nil, ErrFailed, ErrFleet, ErrName, ErrStore, ErrVersion, ErrGone, shard.ErrBusy}
+var reasons = []error{nil, ErrFailed, ErrFleet, ErrName, ErrStore, ErrVersion, ErrGone, shard.ErrBusy, ErrPlan}
 
 type purpose uint64
 
@@ -64,6 +66,7 @@ type hello struct {
 	store         shard.StoreID
 	version       uint64
 	incarnations  []Incarnation
+	plan          string // empty: not compared, as with nodes that do not know of it
 }
 
 func (h *hello) append(b []byte) []byte {
@@ -76,7 +79,11 @@ func (h *hello) append(b []byte) []byte {
 		b = appendString(b, h.dialled)
 		b = append(b, h.store[:]...)
 		b = binary.AppendUvarint(b, h.version)
-		return appendIncarnations(b, h.incarnations)
+		b = appendIncarnations(b, h.incarnations)
+		if h.plan != "" {
+			b = appendString(b, h.plan)
+		}
+		return b
 	})
 }
 
@@ -89,8 +96,11 @@ func (h *hello) decode(b []byte) error {
 	copy(h.store[:], p.bytes(uint64(len(h.store))))
 	h.version = p.number()
 	h.incarnations = p.incarnations()
+	if len(p.b) > 0 {
+		h.plan = string(p.string())
+	}
 	// What is said of a dialler is logged, and remembered for a while.
-	if p.bad || max(len(h.fleet), len(h.node), len(h.dialled)) > maxName {
+	if p.bad || max(len(h.fleet), len(h.node), len(h.dialled), len(h.plan)) > maxName {
 		return fmt.Errorf("%w: Hello", ErrMalformed)
 	}
 	return nil
@@ -203,6 +213,10 @@ func (c *Config) judge(h *hello, names []string) error {
 		return fmt.Errorf("%w: node %q dialled %q, this is %q; see the addresses in its configuration", ErrName, h.node, h.dialled, c.Node)
 	case h.node == c.Node:
 		return fmt.Errorf("%w: two nodes are called %q; give each a name of its own", ErrName, h.node)
+	}
+	if own := c.Plan(); own != "" && h.plan != "" && own != h.plan {
+		return fmt.Errorf("%w: node %q begins its fleet by plan %s, node %q by %s; give all nodes the same nodes, shards, "+
+			"and namespaces with their classes, homes and learners, and restart those that differ", ErrPlan, h.node, h.plan, c.Node, own)
 	}
 	return c.expect(h.node, h.store)
 }

@@ -138,6 +138,7 @@ func TestJudge(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	c.Plan = func() string { return "own" }
 	names := []string{"spiffe://test/node/b"}
 	good := hello{low: 1, high: 9, fleet: "test", node: "b", dialled: "a"}
 	if err := c.judge(&good, names); err != nil {
@@ -147,6 +148,7 @@ func TestJudge(t *testing.T) {
 		ErrFleet:   func(h *hello) { h.fleet = "other" },
 		ErrVersion: func(h *hello) { h.low = highest + 1 },
 		ErrName:    func(h *hello) { h.dialled = "c" },
+		ErrPlan:    func(h *hello) { h.plan = "other" },
 	} {
 		h := good
 		edit(&h)
