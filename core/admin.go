@@ -90,6 +90,13 @@ func (n *Node) Shard(id shard.ID) (nodeapi.Shard, error) {
 	x.Faults = n.faults(d)
 	var err error
 	x.Owns, err = n.owns(s.Replica)
+	owns := make(map[relay.Namespace]int)
+	for _, o := range x.Owns {
+		owns[o.Namespace] = o.Slots
+	}
+	strange := n.local.plan.Load().strangers(id, owns)
+	slices.Sort(strange)
+	x.Faults = append(x.Faults, strange...)
 	return x, err
 }
 

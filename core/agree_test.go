@@ -2,6 +2,7 @@ package core
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -84,4 +85,95 @@ func TestNodesMustAgree(t *testing.T) {
 	await(t, right)
 	publish(t, nodes[0].Upstream(), numbered(relaytest.Plain+":a", 1))
 	want(t, right.Upstream(), relaytest.Plain+":a", 1)
+}
+
+// A namespace that is added later with another class on one node keeps the owner that it has, and
+// the node with the other settings says so.
+func TestALaterNamespaceHasOneOwner(t *testing.T) {
+	list := trio(t)
+	for i := range list {
+		list[i].Shards = 1
+		list[i].Namespaces = map[relay.Namespace]Namespace{relaytest.Plain: {}, "wide": {Class: shard.Global}}
+	}
+	nodes, _ := startAll(t, list)
+	add := func(n *Node, class shard.Class) {
+		t.Helper()
+		if err := n.Reload(map[relay.Namespace]Namespace{relaytest.Plain: {}, "wide": {Class: shard.Global}, "later": {Class: class}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	owners := func(n *Node) (list []string, faults int) {
+		all, err := n.Shards(0, 10)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range all {
+			for _, o := range s.Owns {
+				if o.Namespace == "later" && o.Slots > 0 {
+					list = append(list, s.Class)
+				}
+			}
+			for _, f := range s.Faults {
+				if strings.Contains(f, `"later"`) {
+					faults++
+				}
+			}
+		}
+		return list, faults
+	}
+	until := func(what string, ok func() bool) {
+		t.Helper()
+		for late := time.Now().Add(20 * time.Second); !ok(); time.Sleep(10 * time.Millisecond) {
+			if time.Now().After(late) {
+				t.Fatalf("waited for: %s", what)
+			}
+		}
+	}
+	// The leader of the shard of class global takes the namespace up.
+	plan := nodes[0].local.plan.Load()
+	for i := range plan.shards {
+		if g := plan.groups[plan.shards[i].group]; g.Class == shard.Global {
+			id := plan.shards[i].id
+			until("the shard of class global leads on n1", func() bool {
+				for _, n := range nodes {
+					if n.local.replica(id).leads() {
+						_ = n.Transfer(t.Context(), id, "n1")
+					}
+				}
+				return nodes[0].local.replica(id).leads()
+			})
+		} else {
+			until("the one of class region leads on n2", func() bool {
+				for _, n := range nodes {
+					if n.local.replica(plan.shards[i].id).leads() {
+						_ = n.Transfer(t.Context(), plan.shards[i].id, "n2")
+					}
+				}
+				return nodes[1].local.replica(plan.shards[i].id).leads()
+			})
+		}
+	}
+	add(nodes[0], shard.Global)
+	until("it is known on all nodes", func() bool {
+		for _, n := range nodes {
+			if list, _ := owners(n); len(list) != 1 {
+				return false
+			}
+		}
+		return true
+	})
+	add(nodes[1], shard.Region)
+	add(nodes[2], shard.Global)
+	// What the shard of class region is owed is looked at before what comes next is answered.
+	publish(t, nodes[1].Local(), numbered(relaytest.Plain+":a", 1))
+	until("n2 tells", func() bool { _, faults := owners(nodes[1]); return faults > 0 })
+	publish(t, nodes[1].Local(), numbered(relaytest.Plain+":a", 2))
+	for _, n := range nodes {
+		if list, _ := owners(n); len(list) != 1 || list[0] != "global" {
+			t.Errorf("%s: owners of class %v", n.cfg.Name, list)
+		}
+	}
+	if _, faults := owners(nodes[0]); faults > 0 {
+		t.Error("a node tells though its settings are the shard's")
+	}
 }

@@ -80,6 +80,17 @@ func (r *runner) owed(p *replica, plan *plan, s *planned) (list []shard.Command,
 		for _, name := range plan.names(s.group) {
 			policy := plan.namespaces[name].Policy
 			defined, same := channel.Defined(v, name, policy)
+			if !defined && !first {
+				other, err := r.elsewhere(plan, s, name)
+				if err != nil {
+					return nil, err
+				}
+				if other != 0 {
+					r.log.Error("namespace not taken up: another shard has it; give all nodes the same class and home for it",
+						"namespace", name, "shard", s.id.String(), "owner", other.String())
+					continue
+				}
+			}
 			// The first leader says it all once: nodes that were begun with other files have
 			// begun with other states.
 			if !same || first {
