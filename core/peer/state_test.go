@@ -27,12 +27,16 @@ func newState(n, size int) state {
 	return s
 }
 
-func (s state) chunk(from, to []byte, size int) shard.Chunk {
+// keys returns the keys in order, for chunk.
+func (s state) keys() []string { return slices.Sorted(maps.Keys(s)) }
+
+func (s state) chunk(keys []string, from, to []byte, size int) shard.Chunk {
 	c := shard.Chunk{From: from, To: to}
 	bytes := 0
-	for _, k := range slices.Sorted(maps.Keys(s)) {
-		if k < string(from) || len(to) > 0 && k >= string(to) {
-			continue
+	first, _ := slices.BinarySearch(keys, string(from))
+	for _, k := range keys[first:] {
+		if len(to) > 0 && k >= string(to) {
+			break
 		}
 		if bytes >= size {
 			c.To = []byte(k)
@@ -75,13 +79,14 @@ func (s *shelf) snapshot(name uint64) (shard.Frozen, bool) {
 	}
 	s.lent[name] = true
 	s.open.Add(1)
-	return &frozen{s, name, st}, true
+	return &frozen{s, name, st, st.keys()}, true
 }
 
 type frozen struct {
 	shelf *shelf
 	name  uint64
 	state state
+	keys  []string
 }
 
 func (f *frozen) At() shard.Place              { return place }
@@ -100,12 +105,13 @@ func (f *frozen) Chunk(from []byte, size int) (shard.Chunk, error) {
 			return shard.Chunk{}, err
 		}
 	}
-	return f.state.chunk(from, nil, size), nil
+	return f.state.chunk(f.keys, from, nil, size), nil
 }
 
 // A staging is what a member gathers.
 type staging struct {
 	present, staged state
+	keys            []string // of present, which does not change once it is asked for
 	from            []byte
 	done            bool
 	kept, put       int
@@ -117,7 +123,10 @@ func (s *staging) From() ([]byte, bool) { return s.from, s.done }
 func (s *staging) Close()               {}
 
 func (s *staging) Keep(from, to []byte, sum uint64) (bool, error) {
-	c := s.present.chunk(from, to, 1<<30)
+	if s.keys == nil {
+		s.keys = s.present.keys()
+	}
+	c := s.present.chunk(s.keys, from, to, 1<<30)
 	if c.Hash() != sum {
 		return false, nil
 	}
