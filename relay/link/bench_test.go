@@ -76,7 +76,7 @@ func TestDeliveryAllocatesNothing(t *testing.T) {
 		for i := range feeds {
 			l.push(&feed{ref: uint64(i + 1), server: nobody, queue: &l.queue, lane: l, sub: &spring{body: make([]byte, 128)}, credit: 1 << 40, own: feeds == 1})
 		}
-		if n := testing.AllocsPerRun(10_000, func() {
+		if n := testing.AllocsPerRun(1_000, func() {
 			b, _ := l.turn(l.pop(), s.buf[:0], s)
 			_ = l.flush(b)
 		}); n != 0 {
