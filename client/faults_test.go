@@ -147,23 +147,25 @@ func waitFor(t *testing.T, what string, ok func() bool) {
 	}
 }
 
+// A token lasts for seconds here: a machine under load is late, and too late ends the session. When
+// it is renewed is tested in virtual time, see TestRefresh.
 func TestTokenIsRefreshedInMidSession(t *testing.T) {
 	t.Parallel()
 	var hellos, tokens atomic.Int64
 	r := newRig(t, func(r *rig) {
 		r.gate = func(string) (*relay.Grant, relay.End) {
 			hellos.Add(1)
-			return grant(400 * time.Millisecond), relay.End{}
+			return grant(3 * time.Second), relay.End{}
 		}
 	})
 	c := r.dial(func(cfg *client.Config) {
 		cfg.TokenSource = func(context.Context) (string, error) { tokens.Add(1); return "t", nil }
 	})
-	waitFor(t, "four tokens", func() bool { return hellos.Load() >= 4 })
+	waitFor(t, "three tokens", func() bool { return hellos.Load() >= 3 })
 	if n := r.accepted.Load(); n != 1 {
 		t.Errorf("%d sessions; a refresh keeps the one", n)
 	}
-	if c.State().Phase != client.Connected || tokens.Load() < 4 {
+	if c.State().Phase != client.Connected || tokens.Load() < 3 {
 		t.Errorf("state %+v, %d tokens", c.State(), tokens.Load())
 	}
 }
