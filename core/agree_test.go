@@ -39,6 +39,7 @@ func TestDigest(t *testing.T) {
 		"home":      func(_ []Member, ns spaces) { ns["a"] = Namespace{Class: shard.Region, Home: "s"} },
 		"learners":  func(_ []Member, ns spaces) { a := ns["a"]; a.Learners = []relay.Region{"s"}; ns["a"] = a },
 		"namespace": func(_ []Member, ns spaces) { ns["c"] = ns["a"] },
+		"another":   func(_ []Member, ns spaces) { ns["c"] = ns["b"] },
 		"exchange":  func(_ []Member, ns spaces) { ns["a"], ns["b"] = ns["b"], ns["a"] },
 		"zone":      func(m []Member, _ spaces) { m[0].Zone = "q" },
 		"name":      func(m []Member, _ spaces) { m[0].Name = "q" },
