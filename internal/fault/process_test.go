@@ -105,29 +105,6 @@ func (p *process) end() {
 	p.cmd = nil
 }
 
-// stop asks the process to end and waits until it has.
-func (p *process) stop(within time.Duration) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.cmd == nil {
-		return nil
-	}
-	_ = p.cmd.Process.Signal(syscall.SIGTERM)
-	late := time.NewTimer(within)
-	defer late.Stop()
-	select {
-	case <-p.exited:
-		p.cmd = nil
-		if p.code != 0 {
-			return fmt.Errorf("%s ended with code %d; %s", p.name, p.code, p.tail(3))
-		}
-		return nil
-	case <-late.C:
-		p.end()
-		return fmt.Errorf("%s still ran %v after SIGTERM", p.name, within)
-	}
-}
-
 // freeze stops the process where it stands, or lets it go on.
 func (p *process) freeze(frozen bool) {
 	p.mu.Lock()
