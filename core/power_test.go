@@ -8,7 +8,6 @@ import (
 	"time"
 
 	checker "github.com/meridian-relay/meridian/internal/check"
-	"github.com/meridian-relay/meridian/internal/planted"
 )
 
 // TestCampaignPower cuts the power of one node of three, of a majority and of all of them, again
@@ -67,20 +66,4 @@ func powerCuts(t *testing.T, seed uint64, cuts int) (x *witness, v *checker.Verd
 		t.FailNow()
 	}
 	return x, v
-}
-
-// TestPlanted: a fleet that acknowledges before the log is synced is found out by power cuts.
-func TestPlanted(t *testing.T) {
-	if !planted.Possible {
-		t.Skip("bugs are planted in a build with the tag planted")
-	}
-	planted.Plant("ack-before-sync")
-	defer planted.Plant("")
-	for seed := range uint64(10) {
-		if _, v := powerCuts(t, seed, 6); !v.OK() {
-			t.Logf("seed %d: %s: %s", seed, v.Violations[0].Promise, v.Violations[0].What)
-			return
-		}
-	}
-	t.Error("nothing was lost in 10 runs")
 }

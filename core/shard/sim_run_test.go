@@ -236,3 +236,17 @@ func (p *plan) String() string {
 	}
 	return b.String()
 }
+
+// TestTrace: the same seed has the same trace.
+func TestTrace(t *testing.T) {
+	for seed := range uint64(3) {
+		var hashes [2]uint64
+		for i := range hashes {
+			t.Run("", func(t *testing.T) { hashes[i] = run(t, newPlan(seed)).hash })
+		}
+		if hashes[0] != hashes[1] {
+			t.Errorf("seed %d: traces %016x and %016x", seed, hashes[0], hashes[1])
+		}
+		t.Logf("seed %d: trace %016x", seed, hashes[0])
+	}
+}
