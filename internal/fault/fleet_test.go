@@ -13,7 +13,6 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -69,9 +68,6 @@ func newFleet(t *testing.T, n int) *fleet {
 // newFleetOf lets change prepare each node's process.
 func newFleetOf(t *testing.T, n int, change func(*process)) *fleet {
 	t.Helper()
-	if help, _ := exec.Command(binary, "serve", "core", "--help").Output(); !strings.Contains(string(help), "--bootstrap") {
-		t.Skip("the program has no serve core yet")
-	}
 	f := &fleet{t: t, dir: t.TempDir(), net: wan.New(wan.NetworkConfig{Seed: 1})}
 	var err error
 	f.ca, err = pki.NewAuthority(fleetID, time.Now())
