@@ -19,6 +19,7 @@ import (
 	"github.com/meridian-relay/meridian/core/nodeapi"
 	"github.com/meridian-relay/meridian/core/shard"
 	"github.com/meridian-relay/meridian/core/store"
+	"github.com/meridian-relay/meridian/internal/stack"
 	"github.com/meridian-relay/meridian/relay"
 	"github.com/meridian-relay/meridian/relay/hub"
 )
@@ -284,28 +285,28 @@ func (n *Node) Run(ctx context.Context) error {
 			}
 		})
 	}
-	err := runParts(ctx, n.drain, n.parts()...)
+	err := stack.Run(ctx, n.drain, n.parts()...)
 	stop()
 	group.Wait()
 	n.frozen.close()
 	return errors.Join(err, n.store.Close())
 }
 
-func (n *Node) parts() []part {
-	list := []part{
-		{"store", n.store.Run},
-		{"shards", func(ctx context.Context) error { return n.runner.run(ctx, max(2, runtime.GOMAXPROCS(0))) }},
-		{"fan-out to nodes", n.shown.Run},
-		{"fan-out to edges", n.reached.Run},
+func (n *Node) parts() []stack.Part {
+	list := []stack.Part{
+		{Name: "store", Run: n.store.Run},
+		{Name: "shards", Run: func(ctx context.Context) error { return n.runner.run(ctx, max(2, runtime.GOMAXPROCS(0))) }},
+		{Name: "fan-out to nodes", Run: n.shown.Run},
+		{Name: "fan-out to edges", Run: n.reached.Run},
 	}
-	list = append(list, part{"replacements", n.replacing.run}, part{"balance", n.balance})
+	list = append(list, stack.Part{Name: "replacements", Run: n.replacing.run}, stack.Part{Name: "balance", Run: n.balance})
 	if n.cfg.Ops != nil {
-		list = append(list, part{"ops", n.serveOps})
+		list = append(list, stack.Part{Name: "ops", Run: n.serveOps})
 	}
 	if w := n.network; w != nil {
-		list = slices.Insert(list, 1, part{"peers", w.run})
-		list = slices.Insert(list, 3, part{"links", w.ways.run}, part{"cut-off", w.watchStranded})
-		list = append(list, part{"server", w.server.Run})
+		list = slices.Insert(list, 1, stack.Part{Name: "peers", Run: w.run})
+		list = slices.Insert(list, 3, stack.Part{Name: "links", Run: w.ways.run}, stack.Part{Name: "cut-off", Run: w.watchStranded})
+		list = append(list, stack.Part{Name: "server", Run: w.server.Run})
 	}
 	return list
 }

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/meridian-relay/meridian/internal/stack"
 	"github.com/meridian-relay/meridian/internal/transport"
 	"github.com/meridian-relay/meridian/relay"
 	"github.com/meridian-relay/meridian/relay/link"
@@ -35,9 +36,9 @@ const (
 )
 
 // newLinks returns links to nodes, and the part that keeps them up.
-func newLinks(c NodesConfig, log *slog.Logger) (*link.Links, part, error) {
+func newLinks(c NodesConfig, log *slog.Logger) (*link.Links, stack.Part, error) {
 	if len(c.Addresses) == 0 {
-		return nil, part{}, errors.New("no node to link to; name at least one HOST:PORT")
+		return nil, stack.Part{}, errors.New("no node to link to; name at least one HOST:PORT")
 	}
 	dialers := make(map[string]*transport.Dialer)
 	end := func() {
@@ -54,7 +55,7 @@ func newLinks(c NodesConfig, log *slog.Logger) (*link.Links, part, error) {
 		}
 		if err != nil {
 			end()
-			return nil, part{}, fmt.Errorf("node %q: %w", address, err)
+			return nil, stack.Part{}, fmt.Errorf("node %q: %w", address, err)
 		}
 	}
 	connect := func(ctx context.Context, address string) (*link.Link, error) {
@@ -78,7 +79,7 @@ func newLinks(c NodesConfig, log *slog.Logger) (*link.Links, part, error) {
 			return link.Reach(ctx, slices.Concat(c.Addresses[n:], c.Addresses[:n]), connect)
 		},
 	})
-	return links, part{"links", func(ctx context.Context) error {
+	return links, stack.Part{Name: "links", Run: func(ctx context.Context) error {
 		err := links.Run(ctx)
 		end()
 		return err

@@ -12,6 +12,7 @@ import (
 	"github.com/meridian-relay/meridian/core"
 	"github.com/meridian-relay/meridian/core/channel"
 	"github.com/meridian-relay/meridian/edge"
+	"github.com/meridian-relay/meridian/internal/stack"
 	"github.com/meridian-relay/meridian/internal/token"
 	"github.com/meridian-relay/meridian/relay"
 	"github.com/meridian-relay/meridian/relay/hub"
@@ -53,7 +54,7 @@ type EdgeProcess struct {
 	home  relay.Upstream // without the hub
 	edge  *edge.Edge
 	peers *peers
-	parts []part
+	parts []stack.Part
 	grace time.Duration
 }
 
@@ -70,7 +71,7 @@ func NewEdgeProcess(c EdgeConfig) (*EdgeProcess, error) {
 	case c.Cores != nil:
 		upstream = c.Cores[0].Router()
 		for i, node := range c.Cores {
-			p.parts = append(p.parts, part{fmt.Sprint("node ", i+1), node.Run})
+			p.parts = append(p.parts, stack.Part{Name: fmt.Sprint("node ", i+1), Run: node.Run})
 		}
 	case c.Nodes != nil:
 		links, part, err := newLinks(*c.Nodes, c.Log)
@@ -85,22 +86,22 @@ func NewEdgeProcess(c EdgeConfig) (*EdgeProcess, error) {
 			return nil, fmt.Errorf("home: %w", err)
 		}
 		upstream = home
-		p.parts = append(p.parts, part{"home", home.Run})
+		p.parts = append(p.parts, stack.Part{Name: "home", Run: home.Run})
 	}
 	p.home = upstream
 	c.Hub.Upstream, c.Hub.Log = upstream, c.Log
 	fanOut := hub.New(c.Hub)
-	p.parts = append(p.parts, part{"hub", fanOut.Run})
+	p.parts = append(p.parts, stack.Part{Name: "hub", Run: fanOut.Run})
 
 	if c.Peers != nil {
 		var err error
 		if p.peers, err = newPeers(*c.Peers, fanOut, c.Log); err != nil {
 			return nil, err
 		}
-		p.parts = append(p.parts, part{"peers", p.peers.run})
+		p.parts = append(p.parts, stack.Part{Name: "peers", Run: p.peers.run})
 	}
 
-	p.parts = append(p.parts, part{"tokens", c.Tokens.Run})
+	p.parts = append(p.parts, stack.Part{Name: "tokens", Run: c.Tokens.Run})
 	var err error
 	p.edge, err = edge.New(edge.Config{
 		Name:         c.Name,
@@ -126,13 +127,13 @@ func NewEdgeProcess(c EdgeConfig) (*EdgeProcess, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.parts = append(p.parts, part{"edge", p.edge.Run})
+	p.parts = append(p.parts, stack.Part{Name: "edge", Run: p.edge.Run})
 	return p, nil
 }
 
 // Run serves until ctx ends, then drains and stops.
 func (p *EdgeProcess) Run(ctx context.Context) error {
-	return runStack(ctx, p.drain, p.parts...)
+	return stack.Run(ctx, p.drain, p.parts...)
 }
 
 func (p *EdgeProcess) drain() {

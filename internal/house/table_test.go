@@ -59,6 +59,8 @@ var rooms = []room{
 		"configuration is read by main alone; packages take their Config structs"},
 	{"internal/wan", nil,
 		"the network between processes knows nothing of what it carries"},
+	{"internal/stack", nil,
+		"parts start and stop in the same way, whatever they are"},
 	{"internal/house", nil, "it reads, it does not use"},
 	{"internal/check", []string{"relay"},
 		"the checker must not share code with what it judges"},

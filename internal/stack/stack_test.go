@@ -1,4 +1,4 @@
-package fleet
+package stack
 
 import (
 	"context"
@@ -10,7 +10,7 @@ import (
 	"testing/synctest"
 )
 
-func TestStackStopsFromTheTop(t *testing.T) {
+func TestStopsFromTheTop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var mu sync.Mutex
 		var order []string
@@ -19,8 +19,8 @@ func TestStackStopsFromTheTop(t *testing.T) {
 			defer mu.Unlock()
 			order = append(order, s)
 		}
-		mk := func(name string) part {
-			return part{name, func(ctx context.Context) error {
+		mk := func(name string) Part {
+			return Part{name, func(ctx context.Context) error {
 				<-ctx.Done()
 				note(name)
 				return ctx.Err()
@@ -28,7 +28,7 @@ func TestStackStopsFromTheTop(t *testing.T) {
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
-		go func() { done <- runStack(ctx, func() { note("drain") }, mk("home"), mk("hub"), mk("edge")) }()
+		go func() { done <- Run(ctx, func() { note("drain") }, mk("home"), mk("hub"), mk("edge")) }()
 		synctest.Wait()
 		cancel()
 		if err := <-done; err != nil {
@@ -40,19 +40,19 @@ func TestStackStopsFromTheTop(t *testing.T) {
 	})
 }
 
-func TestStackEndsWithItsParts(t *testing.T) {
+func TestEndsWithItsParts(t *testing.T) {
 	for name, tc := range map[string]struct {
 		err  error
 		want string
 	}{
 		"error":   {errors.New("broken"), "hub: broken"},
-		"nothing": {nil, "hub ended by itself"},
+		"nothing": {nil, "hub: ended by itself"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				wait := func(ctx context.Context) error { <-ctx.Done(); return nil }
-				err := runStack(t.Context(), func() { t.Error("drained") },
-					part{"home", wait}, part{"hub", func(context.Context) error { return tc.err }}, part{"edge", wait})
+				err := Run(t.Context(), func() { t.Error("drained") },
+					Part{"home", wait}, Part{"hub", func(context.Context) error { return tc.err }}, Part{"edge", wait})
 				if err == nil || !strings.Contains(err.Error(), tc.want) {
 					t.Errorf("error %v, want %q", err, tc.want)
 				}
