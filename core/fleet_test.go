@@ -185,10 +185,13 @@ func sendHome(t *testing.T, nodes []*Node) {
 }
 
 // TestFleetSeam: what one of three nodes shows edges is an Upstream like any other, wherever the
-// leaders are.
+// leaders are. Its tests run beside each other: most of them wait for one answer after the other.
 func TestFleetSeam(t *testing.T) {
 	nodes, _ := startAll(t, trio(t))
 	awaitWays(t, nodes[1])
 	sendHome(t, nodes)
-	relaytest.TestUpstream(t, func(t *testing.T) relay.Upstream { return barriers{nodes[1].Upstream()} })
+	relaytest.TestUpstream(t, func(t *testing.T) relay.Upstream {
+		t.Parallel()
+		return barriers{nodes[1].Upstream()}
+	})
 }

@@ -81,17 +81,17 @@ func latest(t *testing.T, r *Reader, last relay.Position) map[string]string {
 	return newest
 }
 
-func putKeyed(t *testing.T, u relay.Upstream, ch relay.Channel, from, to int) (last relay.Position) {
+func putKeyed(t *testing.T, u relay.Upstream, ch relay.Channel, p relay.Producer, from, to int) (last relay.Position) {
 	t.Helper()
-	for i := from; i < to; i++ {
-		key := []string{"", "a", "b", "c"}[i%4]
-		last = want(t, u, relay.Publication{Channel: ch, Body: Body(fmt.Sprint(i), key)}, relay.Done).At
-	}
-	return last
+	at := flight(t, u, ch, p, from+1, to-from, func(i int) []byte {
+		i += from
+		return Body(fmt.Sprint(i), []string{"", "a", "b", "c"}[i%4])
+	})
+	return at[len(at)-1]
 }
 
 func testLatest(t *testing.T, u relay.Upstream, ch relay.Channel) {
-	last := putKeyed(t, u, ch, 0, 40)
+	last := putKeyed(t, u, ch, producer(), 0, 40)
 	r := Subscribe(t, u, relay.SubscribeRequest{
 		Channel: ch, Mode: relay.Latest, From: relay.Start{Kind: relay.StartFirst}})
 	r.Expect(relay.KindOK)
@@ -106,8 +106,9 @@ func testLatest(t *testing.T, u relay.Upstream, ch relay.Channel) {
 func testLatestCatchesUp(t *testing.T, u relay.Upstream, ch relay.Channel) {
 	r := Subscribe(t, u, relay.SubscribeRequest{Channel: ch, Mode: relay.Latest})
 	r.Expect(relay.KindOK)
+	p := producer()
 	for round := range 3 {
-		last := putKeyed(t, u, ch, round*400, round*400+400)
+		last := putKeyed(t, u, ch, p, round*400, round*400+400)
 		got := latest(t, r, last)
 		for i, key := range []string{"", "a", "b", "c"} {
 			if want := fmt.Sprint(round*400 + 396 + i); got[key] != want {
@@ -187,6 +188,7 @@ func testMaxBytes(t *testing.T, u relay.Upstream, ch relay.Channel) {
 func testLentIntact(t *testing.T, u relay.Upstream, ch relay.Channel) {
 	r := Subscribe(t, u, relay.SubscribeRequest{Channel: ch})
 	r.Expect(relay.KindOK)
+	p := producer()
 	for round := range 10 {
 		puts(t, u, ch, 20)
 		r.Await()
@@ -195,9 +197,7 @@ func testLentIntact(t *testing.T, u relay.Upstream, ch relay.Channel) {
 		for _, f := range lent {
 			copies = append(copies, slices.Clone(f.Body))
 		}
-		for range 200 {
-			Put(t, u, ch, strings.Repeat("y", 500))
-		}
+		flight(t, u, ch, p, 1+200*round, 200, func(int) []byte { return Body(strings.Repeat("y", 500), "") })
 		for i, f := range lent {
 			if !bytes.Equal(f.Body, copies[i]) {
 				t.Fatalf("round %d: the body of %v changed while it was lent", round, f.At)
@@ -231,14 +231,13 @@ func testSlowReader(t *testing.T, u relay.Upstream, ch relay.Channel) {
 	slow.Expect(relay.KindOK)
 	fast := Subscribe(t, u, relay.SubscribeRequest{Channel: ch})
 	fast.Expect(relay.KindOK)
-	const n = 3000
-	for i := range n {
-		Put(t, u, ch, strings.Repeat("x", 1000))
-		if i%100 == 99 {
-			fast.Messages(100)
-		}
+	const rounds, each = 30, 100
+	p := producer()
+	for round := range rounds {
+		flight(t, u, ch, p, 1+each*round, each, func(int) []byte { return Body(strings.Repeat("x", 1000), "") })
+		fast.Messages(each)
 	}
-	slow.Messages(n)
+	slow.Messages(rounds * each)
 }
 
 func testManyReaders(t *testing.T, u relay.Upstream, ch relay.Channel) {

@@ -143,22 +143,18 @@ func testBarrier(t *testing.T, u relay.Upstream, ch relay.Channel) {
 
 // P2 and P4 while a publisher is at work.
 func testJoin(t *testing.T, u relay.Upstream, ch relay.Channel) {
-	const n, readers = 3000, 20
+	const n, readers, unanswered = 3000, 20, 10
 	var wg sync.WaitGroup
 	step := make(chan struct{}, readers)
 	wg.Go(func() {
+		defer close(step)
 		p := producer()
-		for i := range n {
-			o := Publish(t, u, numbered(ch, p, uint64(i+1), "x"))
-			if o.End.Code != relay.Done {
-				t.Errorf("n=%d: %v", i+1, o.End.Code)
-				break
-			}
+		for i := 0; i < n; i += unanswered {
+			flight(t, u, ch, p, i+1, unanswered, func(int) []byte { return Body("x", "") })
 			if i%(n/readers) == 0 {
 				step <- struct{}{}
 			}
 		}
-		close(step)
 	})
 	var list []*Reader
 	var begun []relay.Position

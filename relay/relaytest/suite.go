@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/meridian-relay/meridian/relay"
 )
@@ -91,6 +92,30 @@ func puts(t *testing.T, u relay.Upstream, ch relay.Channel, n int) []relay.Posit
 	list := make([]relay.Position, n)
 	for i := range n {
 		list[i] = Put(t, u, ch, fmt.Sprint(i))
+	}
+	return list
+}
+
+// flight publishes n messages from number first on, without waiting for one before the next, and
+// returns their positions when all are answered: as publishers do, and in less time than one after
+// the other where an answer takes several processes. Numbers keep them in order.
+func flight(t *testing.T, u relay.Upstream, ch relay.Channel, p relay.Producer, first, n int, body func(i int) []byte) []relay.Position {
+	t.Helper()
+	waits := make([]<-chan Outcome, n)
+	for i := range waits {
+		waits[i] = Send(t, u, relay.Publication{Channel: ch, Subject: "alice", Producer: p, N: uint64(first + i), Body: body(i)})
+	}
+	list := make([]relay.Position, n)
+	for i, w := range waits {
+		select {
+		case o := <-w:
+			if o.End.Code != relay.Done {
+				t.Fatalf("publish n=%d: %v %q", first+i, o.End.Code, o.End.Detail)
+			}
+			list[i] = o.At
+		case <-time.After(patience):
+			t.Fatalf("no answer to %s n=%d within %v", ch, first+i, patience)
+		}
 	}
 	return list
 }
