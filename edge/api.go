@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/meridian-relay/meridian/internal/web"
 	"github.com/meridian-relay/meridian/relay"
 )
 
@@ -155,7 +156,7 @@ func (a *api) authorize(w http.ResponseWriter, r *http.Request) (*relay.Grant, b
 	header := r.Header.Values("Authorization")
 	if len(header) == 0 {
 		w.Header().Set("WWW-Authenticate", `Bearer realm="meridian"`)
-		reply(w, http.StatusUnauthorized, "application/problem+json", problem{
+		web.Reply(w, http.StatusUnauthorized, web.TypeProblem, problem{
 			Type: problemTypes + relay.Unauthorized.String(), Title: http.StatusText(http.StatusUnauthorized),
 			Status: http.StatusUnauthorized, Detail: "no token; send it in the header Authorization: Bearer",
 			failure: failureOf(relay.End{Code: relay.Unauthorized}),

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/meridian-relay/meridian/internal/web"
 	"github.com/meridian-relay/meridian/relay"
 )
 
@@ -59,7 +60,7 @@ func (a *api) history(c *call) relay.End {
 		return end
 	}
 	c.finish()
-	reply(c.w, http.StatusOK, "application/json", page)
+	web.Reply(c.w, http.StatusOK, web.TypeJSON, page)
 	return relay.End{}
 }
 

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/meridian-relay/meridian/internal/web"
 	"github.com/meridian-relay/meridian/relay"
 )
 
@@ -58,7 +59,7 @@ func (a *api) publish(c *call) relay.End {
 		if it.end.Code != relay.Done {
 			return it.end
 		}
-		reply(c.w, http.StatusOK, "application/json", itemOut{Epoch: it.at.Epoch, Seq: it.at.Seq})
+		web.Reply(c.w, http.StatusOK, web.TypeJSON, itemOut{Epoch: it.at.Epoch, Seq: it.at.Seq})
 		return relay.End{}
 	}
 	status := http.StatusOK
@@ -73,7 +74,7 @@ func (a *api) publish(c *call) relay.End {
 		status = http.StatusMultiStatus
 		out.Results = append(out.Results, itemOut{failureOut: &failureOut{failureOf(it.end), it.end.Detail}})
 	}
-	reply(c.w, status, "application/json", out)
+	web.Reply(c.w, status, web.TypeJSON, out)
 	return relay.End{}
 }
 

@@ -6,11 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
-	"net/http"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/meridian-relay/meridian/internal/transport"
 )
@@ -28,7 +25,6 @@ type Edge struct {
 	all       *account // the sessions of this edge
 	count     *counts
 	upstream  countedUpstream
-	ops       *http.Server
 
 	limits       atomic.Pointer[Limits] // resolved
 	certificates atomic.Pointer[[]tls.Certificate]
@@ -62,7 +58,6 @@ func New(cfg Config) (*Edge, error) {
 	e.limits.Store(&limits)
 	e.certificates.Store(&cfg.Certificates)
 	e.api = newAPI(e)
-	e.ops = e.newOps()
 	carriers := cfg.Carriers
 	carriers.TLS = e.tls()
 	carriers.PacketConn, carriers.Listener, carriers.Plain = cfg.PacketConn, cfg.Listener, cfg.Plain
@@ -92,21 +87,9 @@ func (e *Edge) Run(ctx context.Context) error {
 		errs[0] = e.transport.Run(ctx)
 	})
 	if e.cfg.Ops != nil {
-		e.ops.BaseContext = func(net.Listener) context.Context { return ctx }
 		group.Go(func() {
 			defer cancel()
-			if err := e.ops.Serve(e.cfg.Ops); !errors.Is(err, http.ErrServerClosed) {
-				errs[1] = fmt.Errorf("ops listener: %w", err)
-			}
-		})
-		group.Go(func() {
-			<-ctx.Done()
-			// A profile ends with ctx; who reads slowly is cut off.
-			last, done := context.WithTimeout(context.Background(), time.Second)
-			defer done()
-			if e.ops.Shutdown(last) != nil {
-				_ = e.ops.Close()
-			}
+			errs[1] = e.serveOps(ctx)
 		})
 	}
 	group.Wait()

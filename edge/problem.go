@@ -1,12 +1,12 @@
 package edge
 
 import (
-	"encoding/json"
 	"math"
 	"net/http"
 	"strconv"
 	"time"
 
+	"github.com/meridian-relay/meridian/internal/web"
 	"github.com/meridian-relay/meridian/relay"
 )
 
@@ -88,20 +88,5 @@ func failStatus(w http.ResponseWriter, status int, end relay.End) {
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
 		h.Set("Retry-After", strconv.Itoa(int(math.Ceil(max(p.RetryAfter, 1)))))
 	}
-	reply(w, status, "application/problem+json", p)
-}
-
-// reply answers with v as JSON.
-func reply(w http.ResponseWriter, status int, contentType string, v any) {
-	b, err := json.Marshal(v)
-	if err != nil { // numbers and strings only: impossible
-		status, b = http.StatusInternalServerError, []byte(`{"status":500}`)
-	}
-	h := w.Header()
-	h.Set("Content-Type", contentType)
-	h.Set("Content-Length", strconv.Itoa(len(b)+1))
-	h.Set("Cache-Control", "no-store")
-	h.Set("X-Content-Type-Options", "nosniff")
-	w.WriteHeader(status)
-	_, _ = w.Write(append(b, '\n')) // the client has gone: nobody to tell
+	web.Reply(w, status, web.TypeProblem, p)
 }

@@ -6,14 +6,13 @@ import (
 	"fmt"
 	"io"
 	"mime"
-	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
 
 	"github.com/meridian-relay/meridian/core/shard"
+	"github.com/meridian-relay/meridian/internal/web"
 	"github.com/meridian-relay/meridian/relay"
 )
 
@@ -56,15 +55,14 @@ type api struct {
 // over loopback only: there is nobody's token to look at.
 func guard(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		local, _ := r.Context().Value(http.LocalAddrContextKey).(*net.TCPAddr)
-		loopback := local != nil && local.IP.IsLoopback()
+		foreign := web.CheckHost(r)
 		kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
 		switch {
-		case loopback && !isOwnName(r.Host):
-			refuse(w, http.StatusForbidden, "forbidden", fmt.Sprintf("host %q is not this machine's; ask for localhost or an address", r.Host))
+		case foreign != nil:
+			refuse(w, http.StatusForbidden, "forbidden", foreign.Error())
 		case r.Method == http.MethodGet:
 			h.ServeHTTP(w, r)
-		case !loopback:
+		case !web.OnLoopback(r):
 			refuse(w, http.StatusForbidden, "forbidden", "changes are taken on loopback only; ask on the node's own machine")
 		case kind != "application/json":
 			refuse(w, http.StatusUnsupportedMediaType, "bad_request", fmt.Sprintf("content type %q: send application/json", kind))
@@ -72,16 +70,6 @@ func guard(h http.Handler) http.Handler {
 			h.ServeHTTP(w, r)
 		}
 	})
-}
-
-// isOwnName reports whether host is an address, or localhost, with a port or without.
-func isOwnName(host string) bool {
-	u := url.URL{Host: host}
-	name := u.Hostname()
-	if _, err := netip.ParseAddr(name); err == nil {
-		return true
-	}
-	return strings.EqualFold(name, "localhost") || name == ""
 }
 
 func (a *api) shards(w http.ResponseWriter, r *http.Request) {
@@ -124,7 +112,7 @@ func answerPage[T any](w http.ResponseWriter, node shard.Node, list []T, err err
 	if p.List == nil {
 		p.List = []T{}
 	}
-	reply(w, http.StatusOK, "application/json", p)
+	web.Reply(w, http.StatusOK, web.TypeJSON, p)
 }
 
 func (a *api) shard(w http.ResponseWriter, r *http.Request) {
@@ -182,7 +170,7 @@ func answer(w http.ResponseWriter, v any, err error) {
 		fail(w, err)
 		return
 	}
-	reply(w, http.StatusOK, "application/json", v)
+	web.Reply(w, http.StatusOK, web.TypeJSON, v)
 }
 
 func bad(w http.ResponseWriter, err error) {

@@ -1,11 +1,11 @@
 package nodeapi
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
-	"strconv"
+
+	"github.com/meridian-relay/meridian/internal/web"
 )
 
 // A Problem is why a request was refused (RFC 9457).
@@ -63,22 +63,7 @@ func refuse(w http.ResponseWriter, status int, code, detail string) {
 	if status == http.StatusServiceUnavailable {
 		w.Header().Set("Retry-After", "1")
 	}
-	reply(w, status, "application/problem+json", &Problem{
+	web.Reply(w, status, web.TypeProblem, &Problem{
 		Type: problemTypes + code, Title: http.StatusText(status), Status: status, Detail: detail, Code: code,
 	})
-}
-
-// reply answers with v as JSON.
-func reply(w http.ResponseWriter, status int, contentType string, v any) {
-	b, err := json.Marshal(v)
-	if err != nil { // strings and numbers only: impossible
-		status, b = http.StatusInternalServerError, []byte(`{"status":500}`)
-	}
-	h := w.Header()
-	h.Set("Content-Type", contentType)
-	h.Set("Content-Length", strconv.Itoa(len(b)+1))
-	h.Set("Cache-Control", "no-store")
-	h.Set("X-Content-Type-Options", "nosniff")
-	w.WriteHeader(status)
-	_, _ = w.Write(append(b, '\n')) // who asked has gone: nobody to tell
 }
