@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net"
 	"net/url"
 	"os"
@@ -16,27 +15,21 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/meridian-relay/meridian/internal/wan"
 )
 
-// freeAddress finds a port of 127.0.0.1 that is free for UDP and TCP, below those that a system
-// gives to who asks for none: nobody takes it while its process is down.
+// ports are for the processes of all tests.
+var ports wan.Ports
+
+// freeAddress returns an address that nobody takes while its process is down.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	for range 100 {
-		at := fmt.Sprint("127.0.0.1:", 20_000+rand.IntN(12_000))
-		tcp, err := net.Listen("tcp", at)
-		if err != nil {
-			continue
-		}
-		udp, err := net.ListenPacket("udp", at)
-		tcp.Close()
-		if err == nil {
-			udp.Close()
-			return at
-		}
+	at, err := ports.Take()
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Fatal("no free port")
-	return ""
+	return at.String()
 }
 
 // member writes a certificate that names a process of the fleet: kind is node or edge.

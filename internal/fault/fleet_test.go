@@ -118,9 +118,9 @@ func (f *fleet) addNode(name string) {
 	x.name, x.log, x.binary = name, f.file(name+".log"), binary
 	x.args = []string{"serve", "core", "--config", f.file(name + ".json")}
 	var err error
-	x.listen, err = freePort()
+	x.listen, err = ports.Take()
 	f.must(err)
-	x.ops, err = freePort()
+	x.ops, err = ports.Take()
 	f.must(err)
 	x.api, err = nodeapi.NewClient("http://"+x.ops.String(), nil)
 	f.must(err)
@@ -194,7 +194,7 @@ func (f *fleet) addEdge() {
 	jwks, err := f.signer.JWKS()
 	f.must(err)
 	f.must(os.WriteFile(f.file("jwks.json"), jwks, 0o600))
-	listen, err := freePort()
+	listen, err := ports.Take()
 	f.must(err)
 	var nodes []string
 	for _, x := range f.nodes {

@@ -4,9 +4,6 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
-	"math/rand/v2"
-	"net"
-	"net/netip"
 	"os"
 	"os/exec"
 	"slices"
@@ -14,6 +11,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/meridian-relay/meridian/internal/wan"
 )
 
 // A process is one `meridian serve …`, again and again under the same configuration.
@@ -159,28 +158,5 @@ func (p *process) tail(lines int) string {
 	return strings.Join(all[max(0, len(all)-lines):], "\n")
 }
 
-// given are the ports that freePort has given away: fleets run beside each other, and a port is
-// free as well while its process is down.
-var given sync.Map
-
-// freePort finds a port that is free for UDP and TCP, below those that Linux gives to sockets that
-// ask for none: nobody takes it by chance while its process is down.
-func freePort() (netip.AddrPort, error) {
-	for range 100 {
-		at := netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), uint16(20_000+rand.IntN(12_000)))
-		if _, taken := given.LoadOrStore(at.Port(), true); taken {
-			continue
-		}
-		tcp, err := net.Listen("tcp", at.String())
-		if err != nil {
-			continue
-		}
-		udp, err := net.ListenPacket("udp", at.String())
-		tcp.Close()
-		if err == nil {
-			udp.Close()
-			return at, nil
-		}
-	}
-	return netip.AddrPort{}, errors.New("no free port from 20000 to 31999 after 100 attempts")
-}
+// ports are for the processes of all fleets: they run beside each other.
+var ports wan.Ports

@@ -21,6 +21,7 @@ import (
 
 	"github.com/meridian-relay/meridian/internal/pki"
 	"github.com/meridian-relay/meridian/internal/token"
+	"github.com/meridian-relay/meridian/internal/wan"
 )
 
 // LocalConfig configures a Local.
@@ -85,14 +86,16 @@ func NewLocal(c LocalConfig) (*Local, error) {
 	if err := l.newSigner(); err != nil {
 		return nil, err
 	}
+	var ports wan.Ports
 	for _, p := range l.list {
-		if p.listen, err = freeAddress(); err == nil {
-			p.ops, err = freeAddress()
+		for _, address := range []*string{&p.listen, &p.ops} {
+			at, err := ports.Take()
+			if err != nil {
+				return nil, err
+			}
+			*address = at.String()
 		}
-		if err == nil {
-			err = l.issue(authority, p)
-		}
-		if err != nil {
+		if err := l.issue(authority, p); err != nil {
 			return nil, err
 		}
 	}
@@ -216,16 +219,6 @@ func (l *Local) configure(p *process) error {
 		return err
 	}
 	return os.WriteFile(l.file(p.name+".yaml"), append(raw, '\n'), 0o600)
-}
-
-// freeAddress returns an address on loopback whose port is free for UDP and TCP.
-func freeAddress() (string, error) {
-	udp, tcp, err := listenBoth("127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	address := tcp.Addr().String()
-	return address, errors.Join(udp.Close(), tcp.Close())
 }
 
 // Run runs the fleet until ctx ends, then ends every process.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/meridian-relay/meridian/internal/token"
+	"github.com/meridian-relay/meridian/internal/wan"
 )
 
 // A command is one line of input. Which fields count depends on Do; times are in milliseconds.
@@ -54,6 +55,7 @@ type retention struct {
 type stage struct {
 	ctx   context.Context
 	feeds feeds
+	ports wan.Ports
 
 	// Guarded by mu; not changed once started.
 	mu     sync.Mutex

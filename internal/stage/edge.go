@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"math/rand/v2"
-	"net"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -54,7 +52,7 @@ func newEdge(s *stage, name, binary string) (*edge, error) {
 		path   **wan.Path
 	}{{&e.listen, &e.path}, {&e.http, &e.plain}} {
 		var err error
-		if *p.server, err = freePort(); err != nil {
+		if *p.server, err = s.ports.Take(); err != nil {
 			return nil, err
 		}
 		if *p.path, err = wan.Open(wan.Config{Server: *p.server}); err != nil {
@@ -64,29 +62,10 @@ func newEdge(s *stage, name, binary string) (*edge, error) {
 		e.ends = append(e.ends, background(s.ctx, "path to "+name, (*p.path).Run))
 	}
 	var err error
-	if e.ops, err = freePort(); err != nil {
+	if e.ops, err = s.ports.Take(); err != nil {
 		e.close()
 	}
 	return e, err
-}
-
-// freePort finds a port that is free for UDP and TCP, below those that Linux gives to sockets that
-// ask for none: nobody takes it by chance while its edge is down.
-func freePort() (netip.AddrPort, error) {
-	for range 100 {
-		at := netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), uint16(20_000+rand.IntN(12_000)))
-		tcp, err := net.Listen("tcp", at.String())
-		if err != nil {
-			continue
-		}
-		udp, err := net.ListenPacket("udp", at.String())
-		tcp.Close()
-		if err == nil {
-			udp.Close()
-			return at, nil
-		}
-	}
-	return netip.AddrPort{}, errors.New("no free port from 20000 to 31999 after 100 attempts")
 }
 
 // url is where clients find the edge.
