@@ -19,7 +19,7 @@ const (
 	roleBaseline role = "baseline" // the baseline's server
 	roleMeridian role = "meridian" // a relay: home, hub and edge
 	roleLoad     role = "load"     // clients
-	roleNodes    role = "nodes"    // durable nodes, and publishers on them
+	roleNode     role = "node"     // a durable node, and publishers on it
 	roleStream   role = "stream"   // bare QUIC streams
 )
 
@@ -35,7 +35,7 @@ type request struct {
 	On       bool   // pause or go on
 	Collect  bool   // garbage, before usage is taken
 	File     string // of a profile; empty: end it
-	Nodes    *nodesSetup
+	Node     *nodeSetup
 	Drive    *drive
 	Via      *ready // drive or read through a session to it; nil: what runs here
 	Read     *readPlan
@@ -87,13 +87,13 @@ func Child(ctx context.Context, name string, in io.Reader, out io.Writer) error 
 		c = &meridianServer{}
 	case roleLoad:
 		c = &clients{}
-	case roleNodes:
-		c = &nodesServer{}
+	case roleNode:
+		c = &nodeServer{}
 	case roleStream:
 		c = &streamServer{}
 	default:
 		return fmt.Errorf("bench: role %q; roles: %s, %s, %s, %s, %s", name,
-			roleBaseline, roleMeridian, roleLoad, roleNodes, roleStream)
+			roleBaseline, roleMeridian, roleLoad, roleNode, roleStream)
 	}
 	defer c.close()
 	lines := bufio.NewScanner(in)

@@ -18,6 +18,7 @@ import (
 // A drive is publishers on an Upstream, each with a producer and a channel of its own.
 type drive struct {
 	Publishers int
+	First      int // number of the first one, of which its channel and its payloads come
 	Unanswered int // publishes of each
 	Size       int // of a payload, bytes
 	For        time.Duration
@@ -35,6 +36,43 @@ type driven struct {
 	P50, P99, Max time.Duration // from publish to acknowledgement
 	Stall         time.Duration // the longest time in which nothing was acknowledged
 	Busy          uint64        // publishes that were refused at once, and repeated
+	Times         []byte        // from publish to acknowledgement, all of them: a histogram of µs, encoded
+}
+
+// share is what one of several processes has of a drive.
+func (d drive) share(i, of int) *drive {
+	first, all := d.Publishers*i/of, d.Publishers
+	d.First += first
+	d.Publishers = all*(i+1)/of - first
+	d.Rate = d.Rate * float64(d.Publishers) / float64(all)
+	return &d
+}
+
+// together is what processes measured that drove at the same time. Its stall is the longest of
+// theirs: in that time nothing was acknowledged to the publishers of one.
+func together(list []driven) (sum driven, err error) {
+	hist := newTimes()
+	for _, d := range list {
+		h, err := hdrhistogram.Decode(d.Times)
+		if err != nil {
+			return sum, fmt.Errorf("times of a drive: %w", err)
+		}
+		hist.Merge(h)
+		sum.Took, sum.Stall, sum.Busy = max(sum.Took, d.Took), max(sum.Stall, d.Stall), sum.Busy+d.Busy
+	}
+	return sum, sum.fill(hist)
+}
+
+// newTimes is for times from publish to acknowledgement, up to ten minutes.
+func newTimes() *hdrhistogram.Histogram { return hdrhistogram.New(1, 600_000_000, 3) }
+
+// fill takes what a histogram says.
+func (d *driven) fill(h *hdrhistogram.Histogram) (err error) {
+	us := func(v int64) time.Duration { return time.Duration(v) * time.Microsecond }
+	d.Messages = uint64(h.TotalCount())
+	d.P50, d.P99, d.Max = us(h.ValueAtQuantile(50)), us(h.ValueAtQuantile(99)), us(h.Max())
+	d.Times, err = h.Encode(hdrhistogram.V2CompressedEncodingCookieBase)
+	return err
 }
 
 // errRefused: the home answered otherwise than a benchmark expects.
@@ -62,7 +100,7 @@ func (d drive) run(ctx context.Context, up relay.Upstream) (driven, error) {
 	}
 	d.Spread = max(d.Spread, 1)
 	began := time.Now()
-	r := &driver{drive: d, up: up, hist: hdrhistogram.New(1, 600_000_000, 3), last: began}
+	r := &driver{drive: d, up: up, hist: newTimes(), last: began}
 	r.from = began
 	if !d.Cold {
 		r.from = began.Add(d.For / 10)
@@ -73,20 +111,16 @@ func (d drive) run(ctx context.Context, up relay.Upstream) (driven, error) {
 	}
 	var wg sync.WaitGroup
 	for i := range d.Publishers {
-		wg.Go(func() { r.publisher(ctx, i) })
+		wg.Go(func() { r.publisher(ctx, d.First+i) })
 	}
 	wg.Wait()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	us := func(v int64) time.Duration { return time.Duration(v) * time.Microsecond }
-	took := d.For
+	done := driven{Took: d.For, Stall: r.stall, Busy: r.busy}
 	if d.Most > 0 {
-		took = time.Since(began)
+		done.Took = time.Since(began)
 	}
-	return driven{
-		Messages: uint64(r.hist.TotalCount()), Took: took, Stall: r.stall, Busy: r.busy,
-		P50: us(r.hist.ValueAtQuantile(50)), P99: us(r.hist.ValueAtQuantile(99)), Max: us(r.hist.Max()),
-	}, errors.Join(r.err, ctx.Err())
+	return done, errors.Join(done.fill(r.hist), r.err, ctx.Err())
 }
 
 // distinct is how many payloads a publisher has in turn: what stands in one block of a store is

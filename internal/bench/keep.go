@@ -29,7 +29,7 @@ func keepRows() []row {
 			name: "restart", about: "from the start of a process to publishes taken in every shard, after kill -9 with 1,000,000 messages of 1 KB in 10,000 channels",
 			subject: restartRun, bounds: []bound{{of: servingAfter, most: 2000}}, alone: true,
 		}, {
-			name: "groups", about: "3,000 groups at rest on three nodes in one process",
+			name: "groups", about: "3,000 groups at rest on three nodes, each a process of its own: their sum, after a minute",
 			subject: groupsRun, bounds: []bound{{of: restCPU, most: 5}}, alone: true,
 		}, {
 			name: "channel-memory", about: "what a channel costs a node in memory: 100,000 at rest, 10,000 with a subscription",
@@ -54,7 +54,7 @@ func retentionRun(ctx context.Context, b *bench) (s sample, err error) {
 	defer remove(&err)
 	// A short run, to try it, has a retention of a sixth of its length, as the long one.
 	age := min(10*time.Minute, b.cfg.For/6)
-	p, _, err := b.nodes(ctx, nodesSetup{Dir: dir, Age: age})
+	p, err := b.node(ctx, nodeSetup{Dir: dir, Age: age})
 	if err != nil {
 		return nil, err
 	}
@@ -157,7 +157,7 @@ func historyRun(via string) func(context.Context, *bench) (sample, error) {
 		}
 		defer remove(&err)
 		plan := readPlan{Prefix: "bench:h", Channels: historyChannels, Messages: uint64(b.scaledTo(historyMessages, 100))}
-		p, _, err := b.nodes(ctx, nodesSetup{Dir: dir})
+		p, err := b.node(ctx, nodeSetup{Dir: dir})
 		if err != nil {
 			return nil, err
 		}
@@ -167,14 +167,15 @@ func historyRun(via string) func(context.Context, *bench) (sample, error) {
 		if err := cold(dir); err != nil {
 			return nil, err
 		}
-		p, at, err := b.nodes(ctx, nodesSetup{Dir: dir, Linked: via == viaSession})
+		f, at, err := b.reached(ctx, 1, via, nodeSetup{Dir: dir})
 		if err != nil {
 			return nil, err
 		}
-		defer func() { err = errors.Join(err, p.end()) }()
+		defer func() { err = errors.Join(err, f.end()) }()
+		p = f[0]
 		reader, r := p, request{Do: "read", Read: &plan}
 		if via == viaSession {
-			if reader, err = spawn(ctx, b.cfg.Command, roleNodes); err != nil {
+			if reader, err = spawn(ctx, b.cfg.Command, roleNode); err != nil {
 				return nil, err
 			}
 			defer func() { err = errors.Join(err, reader.end()) }()
@@ -232,7 +233,7 @@ func restartRun(ctx context.Context, b *bench) (s sample, err error) {
 		return nil, err
 	}
 	defer remove(&err)
-	p, _, err := b.nodes(ctx, nodesSetup{Dir: dir})
+	p, err := b.node(ctx, nodeSetup{Dir: dir})
 	if err != nil {
 		return nil, err
 	}
@@ -241,7 +242,7 @@ func restartRun(ctx context.Context, b *bench) (s sample, err error) {
 		return nil, err
 	}
 	began := time.Now()
-	if p, err = spawn(ctx, b.cfg.Command, roleNodes); err != nil {
+	if p, err = spawn(ctx, b.cfg.Command, roleNode); err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, p.end()) }()
@@ -249,7 +250,7 @@ func restartRun(ctx context.Context, b *bench) (s sample, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := p.call(request{Do: "nodes", Nodes: &nodesSetup{Dir: dir}}); err != nil {
+	if _, err := p.call(request{Do: "node", Node: &nodeSetup{Dir: dir}}); err != nil {
 		return nil, err
 	}
 	after := time.Since(began)
@@ -263,40 +264,6 @@ func restartRun(ctx context.Context, b *bench) (s sample, err error) {
 	return sample{messages: float64(a.Read.Messages), servingAfter: ms(after)}, nil
 }
 
-// groupsRun lets many groups rest.
-func groupsRun(ctx context.Context, b *bench) (s sample, err error) {
-	dir, remove, err := b.folder()
-	if err != nil {
-		return nil, err
-	}
-	defer remove(&err)
-	p, _, err := b.nodes(ctx, nodesSetup{Dir: dir, Nodes: 3, Shards: b.scaledTo(3000, 100)})
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, p.end()) }()
-	// They have to be founded, and come to rest.
-	if err := pause(ctx, min(time.Minute, 3*b.cfg.For)); err != nil {
-		return nil, err
-	}
-	from, err := p.measure()
-	if err != nil {
-		return nil, err
-	}
-	if err := pause(ctx, b.cfg.For); err != nil {
-		return nil, err
-	}
-	to, err := p.measure()
-	if err != nil {
-		return nil, err
-	}
-	took := to.elapsed.Sub(from.elapsed)
-	return sample{
-		restCPU:   100 * float64(to.cpu-from.cpu) / float64(took),
-		syncsRest: float64(to.disk.Syncs - from.disk.Syncs), rss: float64(to.rss) / 1e6,
-	}, nil
-}
-
 // littleCache keeps the store's cache, which is bounded, out of what channels cost.
 const littleCache = 8 << 20
 
@@ -307,7 +274,7 @@ func channelsRun(ctx context.Context, b *bench) (s sample, err error) {
 		return nil, err
 	}
 	defer remove(&err)
-	p, _, err := b.nodes(ctx, nodesSetup{Dir: dir, Cache: littleCache})
+	p, err := b.node(ctx, nodeSetup{Dir: dir, Cache: littleCache})
 	if err != nil {
 		return nil, err
 	}

@@ -43,7 +43,7 @@ func publishRows() []row {
 			subject: publishRun(1, viaSession, many), base: streamRun(many), baseName: "QUIC",
 			bounds: []bound{{of: messageRate, least: 25_000}},
 		}, {
-			name: "three", via: viaNode, about: "64 publishers, 16 unanswered each, three nodes on this machine, against one",
+			name: "three", via: viaNode, about: "64 publishers, 16 unanswered each, three nodes, each a process with a third of the publishers on its Upstream; each leads a third of the shards, so two publishes of three go on to another process. Against one node with all of them",
 			subject: publishRun(3, viaNode, many), base: publishRun(1, viaNode, many), baseName: "one node",
 			bounds: []bound{{of: messageRate, leastRatio: 0.25}},
 		},
@@ -60,20 +60,8 @@ func (b *bench) folder() (dir string, remove func(*error), err error) {
 	return dir, func(err *error) { *err = errors.Join(*err, os.RemoveAll(dir)) }, err
 }
 
-// nodes starts a child that runs nodes.
-func (b *bench) nodes(ctx context.Context, setup nodesSetup) (*process, *ready, error) {
-	p, err := spawn(ctx, b.cfg.Command, roleNodes)
-	if err != nil {
-		return nil, nil, err
-	}
-	a, err := p.call(request{Do: "nodes", Nodes: &setup})
-	if err != nil {
-		return nil, nil, errors.Join(err, p.end())
-	}
-	return p, a.Ready, nil
-}
-
-// publishRun drives nodes.
+// publishRun drives nodes: through their Upstreams in their processes, or the first one through
+// sessions from another process.
 func publishRun(nodes int, via string, d drive) func(context.Context, *bench) (sample, error) {
 	return func(ctx context.Context, b *bench) (s sample, err error) {
 		dir, remove, err := b.folder()
@@ -81,71 +69,65 @@ func publishRun(nodes int, via string, d drive) func(context.Context, *bench) (s
 			return nil, err
 		}
 		defer remove(&err)
-		p, at, err := b.nodes(ctx, nodesSetup{Dir: dir, Nodes: nodes, Linked: via == viaSession, Age: 10 * time.Minute})
+		f, at, err := b.reached(ctx, nodes, via, nodeSetup{Dir: dir, Age: 10 * time.Minute})
 		if err != nil {
 			return nil, err
 		}
-		defer func() { err = errors.Join(err, p.end()) }()
-		r := request{Do: "drive", Drive: &d}
+		defer func() { err = errors.Join(err, f.end()) }()
 		d := d
-		r.Drive, d.For = &d, b.cfg.For
+		d.For = b.cfg.For
 		if b.cfg.Unanswered > 0 && d.Publishers > 1 {
 			d.Unanswered = b.cfg.Unanswered
 		}
-		driver := p
-		if via == viaSession {
-			if driver, err = spawn(ctx, b.cfg.Command, roleNodes); err != nil {
-				return nil, err
-			}
-			defer func() { err = errors.Join(err, driver.end()) }()
-			r.Via = at
+		if via != viaSession {
+			return driveRun(b, f, d, f.drive)
 		}
-		return driveRun(b, p, driver, r)
+		driver, err := spawn(ctx, b.cfg.Command, roleNode)
+		if err != nil {
+			return nil, err
+		}
+		defer func() { err = errors.Join(err, driver.end()) }()
+		return driveRun(b, f, d, func(d drive) (driven, error) {
+			a, err := driver.call(request{Do: "drive", Drive: &d, Via: at})
+			if err != nil {
+				return driven{}, err
+			}
+			return *a.Drove, nil
+		})
 	}
+}
+
+// reached starts nodes with a listener where one is needed: others are to reach them.
+func (b *bench) reached(ctx context.Context, nodes int, via string, setup nodeSetup) (fleet, *ready, error) {
+	if nodes > 1 || via == viaSession {
+		return b.fleet(ctx, nodes, setup)
+	}
+	p, err := b.node(ctx, setup)
+	if err != nil {
+		return nil, nil, err
+	}
+	return fleet{p}, nil, nil
 }
 
 // driveRun drives, and measures what it costs the nodes.
-func driveRun(b *bench, nodes, driver *process, r request) (sample, error) {
-	stop, err := nodes.profiled(b)
+func driveRun(b *bench, f fleet, d drive, run func(drive) (driven, error)) (sample, error) {
+	stop, err := f.profiled(b)
 	if err != nil {
 		return nil, err
 	}
-	from, err := nodes.measure()
+	from, err := f.measure()
 	if err != nil {
 		return nil, err
 	}
-	a, err := driver.call(r)
+	done, err := run(d)
 	if err != nil {
 		return nil, err
 	}
-	to, err := nodes.measure()
+	to, err := f.measure()
 	if err != nil {
 		return nil, err
 	}
-	if err := stop(); err != nil {
-		return nil, err
-	}
-	return drove(a.Drove, from, to, r.Drive.Size), nil
-}
-
-// A measured is what nodes used up to a moment.
-type measured struct {
-	cpu     time.Duration
-	disk    diskUse
-	rss     int64
-	elapsed time.Time
-}
-
-func (p *process) measure() (m measured, err error) {
-	u, err := p.usage(false)
-	if err != nil {
-		return m, err
-	}
-	a, err := p.call(request{Do: "disk"})
-	if err != nil {
-		return m, err
-	}
-	return measured{u.CPU, *a.Disk, u.RSS, time.Now()}, nil
+	return drove(&done, from, to, d.Size), stop()
 }
 
 // drove turns a drive's result into figures. The costs are of the whole drive, its warming-up

@@ -48,6 +48,9 @@ var (
 	syncsRest      = metric{"syncs at rest", ""}
 	restingBytes   = metric{"memory per channel at rest", "B"}
 	activeBytes    = metric{"memory per channel with a subscription", "B"}
+	restCPUOf      = [groupNodes]metric{
+		{"CPU at rest, node 1", "% of a core"}, {"CPU at rest, node 2", "% of a core"}, {"CPU at rest, node 3", "% of a core"},
+	}
 )
 
 var metrics = []metric{
@@ -55,7 +58,7 @@ var metrics = []metric{
 	rssPerSession, heapPerSession, stackPer, goroutinesPer, rss, heap, stacks, goroutines,
 	subBytes, subRSS, readerHeap, readerRSS, addedGo,
 	ackP50, ackP99, ackMax, stalled, syncsPer, writtenPer, diskPerLive, readRate, servingAfter,
-	restCPU, syncsRest, restingBytes, activeBytes,
+	restCPU, restCPUOf[0], restCPUOf[1], restCPUOf[2], syncsRest, restingBytes, activeBytes,
 }
 
 // A sample is what one run measured.

@@ -12,9 +12,7 @@ import (
 
 	"github.com/meridian-relay/meridian/core"
 	"github.com/meridian-relay/meridian/core/channel"
-	"github.com/meridian-relay/meridian/core/shard"
 	"github.com/meridian-relay/meridian/internal/bench/meter"
-	"github.com/meridian-relay/meridian/internal/pki"
 	"github.com/meridian-relay/meridian/internal/transport"
 	"github.com/meridian-relay/meridian/relay"
 	"github.com/meridian-relay/meridian/relay/link"
@@ -23,29 +21,33 @@ import (
 // fleetName is that of the nodes under test.
 const fleetName = "bench"
 
-// nodesSetup says which nodes a child runs.
-type nodesSetup struct {
-	Dir    string        // of all of them; what is there is gone on with
-	Nodes  int           // 0: 1
+// nodeSetup says which node a child runs.
+type nodeSetup struct {
+	Dir    string        // its folder is within; what is there is gone on with
 	Shards int           // 0: the node's own number
 	Age    time.Duration // of messages; 0: no bound
-	Linked bool          // with a listener, also a single one
 	Cache  int64         // bytes; 0: the node's own number
+	// Members are all nodes, and Self is the place of this one among them. None: it is alone,
+	// and nobody can reach it.
+	Members []core.Member
+	Self    int
+	// CA, Cert and Key are the fleet's authority and the node's certificate, in PEM.
+	CA, Cert, Key []byte
 }
 
-// nodesServer is the child that runs nodes, and has them driven. It also drives nodes that others
-// run, through sessions.
-type nodesServer struct {
-	setup nodesSetup
-	nodes []*core.Node
+// nodeServer is the child that runs a node, and has it driven. It also drives a node that another
+// one runs, through sessions.
+type nodeServer struct {
+	conn  net.PacketConn // bound before the others' addresses are known
+	dir   string         // of the node
+	node  *core.Node     // nil: none runs here
 	parts meridianServer // what runs, and how it ended
-	ready ready
 	ways  map[string]*link.Links
 	held  []relay.Subscription
 	profiler
 }
 
-func (s *nodesServer) handle(ctx context.Context, r request) (a answer, err error) {
+func (s *nodeServer) handle(ctx context.Context, r request) (a answer, err error) {
 	s.parts.mu.Lock()
 	err = s.parts.err
 	s.parts.mu.Unlock()
@@ -53,9 +55,10 @@ func (s *nodesServer) handle(ctx context.Context, r request) (a answer, err erro
 		return a, err
 	}
 	switch r.Do {
-	case "nodes":
-		err = s.open(ctx, *r.Nodes)
-		a.Ready = &s.ready
+	case "bind":
+		a.Ready, err = s.bind()
+	case "node":
+		err = s.open(ctx, *r.Node)
 	case "drive":
 		up, err := s.upstream(r.Via)
 		if err != nil {
@@ -70,7 +73,7 @@ func (s *nodesServer) handle(ctx context.Context, r request) (a answer, err erro
 			return a, err
 		}
 		if r.Read.Hold {
-			up = s.nodes[0].Local() // what it costs where it is kept, beside the ring of a hub
+			up = s.node.Local() // what it costs where it is kept, beside the ring of a hub
 		}
 		d, err := r.Read.run(ctx, up, &s.held)
 		a.Read = &d
@@ -89,71 +92,55 @@ func (s *nodesServer) handle(ctx context.Context, r request) (a answer, err erro
 	return a, err
 }
 
-// upstream is the first node, or a session to another process's.
-func (s *nodesServer) upstream(via *ready) (relay.Upstream, error) {
+// upstream is the node that runs here, or a session to another process's.
+func (s *nodeServer) upstream(via *ready) (relay.Upstream, error) {
 	if via != nil {
 		return s.way(*via)
 	}
-	if len(s.nodes) == 0 {
+	if s.node == nil {
 		return nil, errors.New("no node runs here")
 	}
-	return s.nodes[0].Upstream(), nil
+	return s.node.Upstream(), nil
 }
 
-// open starts the nodes, and waits until every shard takes a publish.
-func (s *nodesServer) open(ctx context.Context, setup nodesSetup) error {
-	setup.Nodes = max(setup.Nodes, 1)
-	s.setup = setup
-	ca, err := pki.NewAuthority(fleetName, time.Now())
+// bind takes a free port for the node that is to run here.
+func (s *nodeServer) bind() (*ready, error) {
+	conn, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	var members []core.Member
-	var conns []net.PacketConn
-	for i := range setup.Nodes {
-		conn, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	s.conn = conn
+	return &ready{Addr: conn.LocalAddr().String()}, nil
+}
+
+// open starts the node, and waits until every shard takes a publish.
+func (s *nodeServer) open(ctx context.Context, setup nodeSetup) error {
+	members := setup.Members
+	if len(members) == 0 {
+		members = []core.Member{memberAt(0, "127.0.0.1:1")}
+	}
+	c := core.NodeConfig{
+		Name: members[setup.Self].Name, Fleet: fleetName, Nodes: members,
+		Namespaces: map[relay.Namespace]core.Namespace{"bench": {Policy: channel.Policy{Age: setup.Age, Bytes: 1 << 40}}},
+		Shards:     setup.Shards, Bootstrap: true, Cache: setup.Cache,
+	}
+	c.Dir = filepath.Join(setup.Dir, string(c.Name))
+	if len(setup.Cert) > 0 {
+		if s.conn == nil {
+			return errors.New("node before bind")
+		}
+		conf, err := fleetTLS(setup.CA, setup.Cert, setup.Key)
 		if err != nil {
 			return err
 		}
-		conns = append(conns, conn)
-		members = append(members, core.Member{
-			Name: shard.Node(fmt.Sprintf("n%d", i+1)), Address: conn.LocalAddr().String(),
-			Region: "here", Zone: fmt.Sprint(i),
-		})
+		c.TLS, c.PacketConn, s.conn = conf, s.conn, nil // the node closes it
 	}
-	for i, m := range members {
-		c := core.NodeConfig{
-			Name: m.Name, Fleet: fleetName, Dir: filepath.Join(setup.Dir, string(m.Name)), Nodes: members,
-			Namespaces: map[relay.Namespace]core.Namespace{"bench": {Policy: channel.Policy{Age: setup.Age, Bytes: 1 << 40}}},
-			Shards:     setup.Shards, Bootstrap: true, Cache: setup.Cache,
-		}
-		if setup.Nodes > 1 || setup.Linked {
-			leaf, err := ca.Issue(pki.Node, string(m.Name), []string{"127.0.0.1"}, 1, time.Now())
-			if err != nil {
-				return err
-			}
-			if c.TLS, err = fleetTLS(ca, leaf); err != nil {
-				return err
-			}
-			c.PacketConn = conns[i]
-		} else if err := conns[i].Close(); err != nil {
-			return err
-		}
-		n, err := core.NewNode(c)
-		if err != nil {
-			return err
-		}
-		s.nodes = append(s.nodes, n)
-		s.parts.run("node "+string(m.Name), n.Run)
-	}
-	edge, err := ca.Issue(pki.Edge, "bench", nil, 1, time.Now())
+	n, err := core.NewNode(c)
 	if err != nil {
 		return err
 	}
-	s.ready = ready{Addr: members[0].Address, Cert: edge.Cert, Key: edge.Key}
-	if s.ready.CA, _, err = ca.Marshal(); err != nil {
-		return err
-	}
+	s.node, s.dir = n, c.Dir
+	s.parts.run("node "+string(c.Name), n.Run)
 	return s.serving(ctx)
 }
 
@@ -162,13 +149,13 @@ func (s *nodesServer) open(ctx context.Context, setup nodesSetup) error {
 const probes = 64
 
 // serving waits until publishes are taken everywhere.
-func (s *nodesServer) serving(ctx context.Context) error {
+func (s *nodeServer) serving(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
 	var wg sync.WaitGroup
 	errs := make([]error, probes)
 	for i := range probes {
-		wg.Go(func() { errs[i] = probe(ctx, s.nodes[0].Upstream(), i) })
+		wg.Go(func() { errs[i] = probe(ctx, s.node.Upstream(), i) })
 	}
 	wg.Wait()
 	return errors.Join(errs...)
@@ -196,27 +183,28 @@ func probe(ctx context.Context, up relay.Upstream, i int) error {
 	}
 }
 
-// fleetTLS is for serving and dialling within the fleet.
-func fleetTLS(ca *pki.Authority, leaf *pki.Leaf) (*tls.Config, error) {
-	pair, err := tls.X509KeyPair(leaf.Cert, leaf.Key)
+// fleetTLS is for serving and dialling within the fleet, from PEM.
+func fleetTLS(ca, cert, key []byte) (*tls.Config, error) {
+	pair, err := tls.X509KeyPair(cert, key)
 	if err != nil {
 		return nil, err
 	}
+	pool, err := poolOf(ca)
 	return &tls.Config{
-		Certificates: []tls.Certificate{pair}, RootCAs: ca.Pool(), ClientCAs: ca.Pool(),
+		Certificates: []tls.Certificate{pair}, RootCAs: pool, ClientCAs: pool,
 		ClientAuth: tls.RequireAndVerifyClientCert, MinVersion: tls.VersionTLS13,
-	}, nil
+	}, err
 }
 
 // sessions is how many an edge keeps to a node.
 const sessions = 2
 
 // way returns links to a node, opened when they are first asked for.
-func (s *nodesServer) way(to ready) (*link.Links, error) {
+func (s *nodeServer) way(to ready) (*link.Links, error) {
 	if l := s.ways[to.Addr]; l != nil {
 		return l, nil
 	}
-	conf, err := edgeTLS(to)
+	conf, err := fleetTLS(to.CA, to.Cert, to.Key)
 	if err != nil {
 		return nil, err
 	}
@@ -239,18 +227,12 @@ func (s *nodesServer) way(to ready) (*link.Links, error) {
 	return l, probe(context.Background(), l, 0)
 }
 
-func edgeTLS(to ready) (*tls.Config, error) {
-	pair, err := tls.X509KeyPair(to.Cert, to.Key)
-	if err != nil {
-		return nil, err
-	}
-	pool, err := poolOf(to.CA)
-	return &tls.Config{Certificates: []tls.Certificate{pair}, RootCAs: pool, MinVersion: tls.VersionTLS13}, err
-}
-
-func (s *nodesServer) close() {
+func (s *nodeServer) close() {
 	for _, sub := range s.held {
 		sub.Close()
 	}
 	s.parts.close()
+	if s.conn != nil {
+		_ = s.conn.Close()
+	}
 }

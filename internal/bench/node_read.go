@@ -114,16 +114,19 @@ func readHistory(ctx context.Context, up relay.Upstream, ch relay.Channel, n uin
 	}
 }
 
-// diskUse is what nodes have on disk, and what they wrote.
+// diskUse is what a node has on disk, and what it wrote.
 type diskUse struct {
 	Size    uint64 // bytes of all files but what only keeps room
 	Written uint64 // by this process, since it began
-	Syncs   uint64 // of all files, since the nodes were opened
+	Syncs   uint64 // of all files, since the node was opened
 }
 
-func (s *nodesServer) disk() (*diskUse, error) {
+func (s *nodeServer) disk() (*diskUse, error) {
+	if s.node == nil {
+		return nil, errors.New("no node runs here")
+	}
 	d := &diskUse{}
-	err := filepath.WalkDir(s.setup.Dir, func(path string, e fs.DirEntry, err error) error {
+	err := filepath.WalkDir(s.dir, func(path string, e fs.DirEntry, err error) error {
 		if errors.Is(err, fs.ErrNotExist) || err == nil && (e.IsDir() || e.Name() == "BALLAST") {
 			return nil
 		}
@@ -142,11 +145,8 @@ func (s *nodesServer) disk() (*diskUse, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, n := range s.nodes {
-		m := n.Disk()
-		d.Written += m.WAL + m.Flush + m.Compaction + m.Rewrite + m.Other
-		d.Syncs += m.AllSyncs
-	}
+	m := s.node.Disk()
+	d.Written, d.Syncs = m.WAL+m.Flush+m.Compaction+m.Rewrite+m.Other, m.AllSyncs
 	return d, nil
 }
 
