@@ -303,7 +303,7 @@ func TestProducersExpire(t *testing.T) {
 		b.mu.RLock()    // upkeep may be under way
 		size := b.view.Size()
 		b.mu.RUnlock()
-		time.Sleep(channel.ProducerTTL + time.Second)
+		time.Sleep(channel.ProducerTTL + channel.DefaultAge/channel.LateShare + time.Second)
 		synctest.Wait()
 		if n := b.view.Len(); n > entries+3 {
 			t.Errorf("%d entries stay, %d before", n, entries)

@@ -156,20 +156,20 @@ func (c *campaign) upkeep() {
 	c.fail("upkeep does not end")
 }
 
-// kept checks every channel against its policy.
+// kept checks every channel against its policy, by which it may be late by a share.
 func (c *campaign) kept() {
 	for _, m := range c.models {
 		bytes := uint64(0)
 		for i, x := range m.messages {
 			bytes += x.size
-			if m.policy.Age > 0 && c.now.Sub(x.time) >= m.policy.Age && !(m.policy.Keyed && m.newest(i)) {
+			if m.policy.Age > 0 && c.now.Sub(x.time) >= m.policy.Age+m.policy.Age/channel.LateShare && !(m.policy.Keyed && m.newest(i)) {
 				c.fail("%s keeps %v of %v, now %v", m.channel, x.at, x.time, c.now)
 			}
 		}
-		if n := uint64(len(m.messages)); m.policy.Count > 0 && n > m.policy.Count {
+		if n := uint64(len(m.messages)); m.policy.Count > 0 && n > m.policy.Count+m.policy.Count/channel.LateShare {
 			c.fail("%s keeps %d messages; its policy says %d", m.channel, n, m.policy.Count)
 		}
-		if m.policy.Bytes > 0 && bytes > m.policy.Bytes {
+		if m.policy.Bytes > 0 && bytes > m.policy.Bytes+m.policy.Bytes/channel.LateShare {
 			c.fail("%s keeps %d bytes; its policy says %d", m.channel, bytes, m.policy.Bytes)
 		}
 	}

@@ -193,6 +193,9 @@ func (b *Batch) trim(s *state, ch relay.Channel, first, through relay.Position, 
 	}
 	clear(list)
 	b.removals = list
+	if !replaced && s.first.Before(through.Next()) {
+		s.first = through.Next() // nothing is left before it
+	}
 	b.findFirst(s, ch)
 }
 
@@ -233,16 +236,30 @@ func (b *Batch) sweep(ns relay.Namespace) {
 	}
 }
 
+// LateShare is the share of its age, or of its bound, by which a channel may be late for
+// retention: a 64th. A busy channel that was trimmed for each message would be looked at without
+// end, and leave a deleted key in the index each time, over which every look has to step.
+const LateShare = 64
+
+// late returns when to look at what is too old after age, in ms.
+func late(age uint64) uint64 { return age + age/LateShare }
+
+// burst reports whether a channel has so much more than its policy allows that it is to be
+// trimmed now.
+func burst(s *state, p *Policy) bool {
+	return p.Count > 0 && s.count > p.Count+p.Count/LateShare || s.bytes > p.Bytes+p.Bytes/LateShare
+}
+
 // schedule makes Due look at a channel in time, after a message was put there.
 func (b *Batch) schedule(s *state, ch relay.Channel) {
 	p, at := s.policy, uint64(0)
 	switch {
-	case p.Count > 0 && s.count > p.Count || s.bytes > p.Bytes:
+	case burst(s, p):
 		at = b.shard.time
 	case p.Keyed:
-		at = b.shard.time + grace(p)
+		at = b.shard.time + late(grace(p))
 	case p.Age > 0:
-		at = b.shard.time + ms(p.Age)
+		at = b.shard.time + late(ms(p.Age))
 	}
 	if at != 0 && (s.due == 0 || at < s.due) {
 		b.setDue(s, ch, at)
@@ -257,15 +274,15 @@ func (b *Batch) reschedule(s *state, ch relay.Channel) {
 	case s.count == 0 && s.tables > 0: // Expire reschedules
 	case s.count == 0:
 		at = max(s.used+ms(p.ForgetAfter), b.shard.time)
-	case p.Count > 0 && s.count > p.Count || s.bytes > p.Bytes:
+	case burst(s, p):
 		at = b.shard.time
 	case p.Keyed:
 		if _, t, ok := messageFrom(b.v, ch, s.clean.Next()); ok {
-			at = t + grace(p)
+			at = t + late(grace(p))
 		}
 	case p.Age > 0:
 		if _, t, ok := messageFrom(b.v, ch, s.first); ok {
-			at = t + ms(p.Age)
+			at = t + late(ms(p.Age))
 		}
 	}
 	b.setDue(s, ch, at)

@@ -111,7 +111,7 @@ func TestMachineAnswers(t *testing.T) {
 	if a.Result.Applied != (Place{4, 2}) || p.err == nil || a.Result.Descriptor != nil {
 		t.Errorf("applied %v, refusal %v", a.Result.Applied, p.err)
 	}
-	if want := uint64(stamp.Add(channel.DefaultAge).UnixMilli()); a.Result.Due != want {
+	if want := uint64(stamp.Add(channel.DefaultAge + channel.DefaultAge/channel.LateShare).UnixMilli()); a.Result.Due != want {
 		t.Errorf("due %d, want %d", a.Result.Due, want)
 	}
 	for i := range data { // what is kept is not a part of the entry
