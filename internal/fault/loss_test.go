@@ -2,13 +2,13 @@ package fault
 
 import (
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/meridian-relay/meridian/internal/check"
+	"github.com/meridian-relay/meridian/internal/program"
 	"github.com/meridian-relay/meridian/relay"
 )
 
@@ -52,9 +52,8 @@ func TestCampaignPlanted(t *testing.T) {
 		t.Skip("it builds the program once more: make campaign NAME=Planted")
 	}
 	planted := filepath.Join(t.TempDir(), "meridian")
-	build := exec.Command("go", "build", "-tags", "planted", "-o", planted, "github.com/meridian-relay/meridian/cmd/meridian")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
+	if err := program.Build(planted, "-tags", "planted"); err != nil {
+		t.Fatal(err)
 	}
 	f := newFleetOf(t, 3, func(p *process) { p.binary, p.env = planted, []string{"PLANTED=deliver-uncommitted"} })
 	l := newLoad(t, f, "planted", loadConfig{})

@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/meridian-relay/meridian/internal/program"
 	"github.com/meridian-relay/meridian/internal/wan"
 )
 
@@ -55,7 +56,7 @@ func (p *process) start(more ...string) error {
 	// Variables of the tests are no settings of a process.
 	cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "MERIDIAN_") })
 	cmd.Env = append(cmd.Env, p.env...)
-	dieWithUs(cmd)
+	program.DieWithUs(cmd)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		return err

@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/meridian-relay/meridian/internal/program"
 	"github.com/meridian-relay/meridian/internal/wan"
 )
 
@@ -109,7 +110,7 @@ func (e *edge) run() error {
 	cmd.Stderr = os.Stderr
 	// Variables of the tests are no settings of an edge.
 	cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "MERIDIAN_") })
-	dieWithUs(cmd)
+	program.DieWithUs(cmd)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		return err

@@ -8,13 +8,13 @@ import (
 	"io"
 	"iter"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/meridian-relay/meridian/client"
+	"github.com/meridian-relay/meridian/internal/program"
 	"github.com/meridian-relay/meridian/relay"
 )
 
@@ -56,8 +56,8 @@ func (r *remote) call(c string, ok any) {
 // TestStage: what a client of the Go SDK sees of a stage on which everything happens once.
 func TestStage(t *testing.T) {
 	binary := filepath.Join(t.TempDir(), "meridian")
-	if out, err := exec.Command("go", "build", "-o", binary, "../../cmd/meridian").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
+	if err := program.Build(binary); err != nil {
+		t.Fatal(err)
 	}
 	t.Setenv("TMPDIR", t.TempDir())
 	t.Setenv("MERIDIAN_OF_A_TEST", "no setting of an edge")
