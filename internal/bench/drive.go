@@ -137,16 +137,17 @@ func (r *driver) publisher(ctx context.Context, i int) {
 	binary.BigEndian.PutUint64(producer[:], rand.Uint64())
 	binary.BigEndian.PutUint64(producer[8:], rand.Uint64())
 	room := make(chan struct{}, r.Unanswered)
-	var pace <-chan time.Time
+	// What was held up is made up for: a rate is one of the whole run.
+	var every time.Duration
 	if r.Rate > 0 {
-		t := time.NewTicker(time.Duration(float64(time.Second) * float64(r.Publishers) / r.Rate))
-		defer t.Stop()
-		pace = t.C
+		every = time.Duration(float64(time.Second) * float64(r.Publishers) / r.Rate)
 	}
+	next := time.Now().Add(every * time.Duration(i%r.Publishers) / time.Duration(r.Publishers))
 	spread := uint64(r.Spread)
 	for n := uint64(0); r.goesOn(ctx, n); n++ {
-		if pace != nil {
-			<-pace
+		if every > 0 {
+			next = next.Add(every)
+			time.Sleep(time.Until(next))
 		}
 		p := relay.Publication{
 			Channel: relay.Channel(fmt.Sprintf("%s%d", r.Prefix, uint64(i)*spread+n%spread)),

@@ -99,5 +99,10 @@ func TestDrive(t *testing.T) {
 		if warm, err := d.run(context.Background(), &home{}); err != nil || warm.Messages < 92 || warm.Stall > 2*time.Second {
 			t.Errorf("%+v, error %v", warm, err)
 		}
+		// A rate makes up for it.
+		d.Cold, d.Rate = true, 0.5
+		if paced, err := d.run(context.Background(), &home{}); err != nil || paced.Messages < 49 || paced.Messages > 50 {
+			t.Errorf("%+v, error %v; want 49 or 50 messages", paced, err)
+		}
 	})
 }
