@@ -70,8 +70,9 @@ func (b *bench) scaled(n int) int {
 	return n
 }
 
-// Run measures and prints. It returns ErrMissed when all ran and a figure was missed.
-func Run(ctx context.Context, cfg Config) error {
+// Run measures and prints: every row as it ends, and all of them in a summary. It returns ErrMissed
+// when all ran and a figure was missed.
+func Run(ctx context.Context, cfg Config) (err error) {
 	if cfg.Pairs == 0 {
 		cfg.Pairs = 5
 	}
@@ -96,6 +97,10 @@ func Run(ctx context.Context, cfg Config) error {
 		return err
 	}
 	missed := false
+	var all summary
+	if !cfg.JSON {
+		defer func() { err = errors.Join(err, all.print(cfg.Out)) }() // also of those before one that failed
+	}
 	for _, r := range chosen {
 		for i, flow := range flows {
 			if i > 0 && !r.flow {
@@ -106,6 +111,7 @@ func Run(ctx context.Context, cfg Config) error {
 				return fmt.Errorf("bench %s: %w", r.name, err)
 			}
 			missed = missed || res.missed()
+			all.add(res, cfg)
 			if err := res.print(cfg); err != nil {
 				return err
 			}
@@ -121,8 +127,12 @@ func Run(ctx context.Context, cfg Config) error {
 func runRow(ctx context.Context, cfg Config, r row, flow bool) (*result, error) {
 	res := &result{row: r, flow: flow}
 	b := &bench{cfg: cfg, flow: flow, row: r.name}
+	pairs := cfg.Pairs
+	if r.alone {
+		pairs = 1
+	}
 	one := func(i int, name string, run func(context.Context, *bench) (sample, error), to *[]sample) error {
-		fmt.Fprintf(cfg.Progress, "%s: %d of %d: %s\n", r.name, i+1, cfg.Pairs, name)
+		fmt.Fprintf(cfg.Progress, "%s: %d of %d: %s\n", r.name, i+1, pairs, name)
 		s, err := run(ctx, b)
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
@@ -132,10 +142,11 @@ func runRow(ctx context.Context, cfg Config, r row, flow bool) (*result, error) 
 	}
 	if cfg.NoBase {
 		res.row.base, r.base = nil, nil
-	}
-	pairs := cfg.Pairs
-	if r.alone {
-		pairs = 1
+	} else if r.disk {
+		var err error
+		if res.disk, err = diskFor(ctx, b, min(cfg.For, time.Second)); err != nil {
+			return nil, err
+		}
 	}
 	for i := range pairs {
 		sides := []func() error{

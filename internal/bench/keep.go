@@ -10,7 +10,7 @@ import (
 
 // keepRows returns the rows about what is kept: on disk, over time, and after a restart.
 func keepRows() []row {
-	list := []row{
+	return []row{
 		{
 			name: "written", about: "bytes written to disk per byte published, compaction included, 64 publishers, ten-minute retention (say --for 15m)",
 			subject: publishRun(1, viaNode, drive{Publishers: publishers, Unanswered: unanswered, Size: publishSize, Rate: steadyRate}),
@@ -20,14 +20,14 @@ func keepRows() []row {
 			subject: retentionRun, bounds: []bound{{of: diskPerLive, most: 1.5}, {of: stalled, most: 100}}, alone: true,
 		}, {
 			name: "history", via: viaNode, about: "history of channels of 10,000 messages of 1 KB, cold, one after the other, through a node's Upstream",
-			subject: historyRun(viaNode), bounds: []bound{{of: readRate, least: 200}},
+			subject: historyRun(viaNode), bounds: []bound{{of: readRate, least: 200}}, whole: true,
 		}, {
 			name: "history-session", via: viaSession, about: "the same through a session, against a bare QUIC stream",
 			subject: historyRun(viaSession), base: bareHistory, baseName: "QUIC",
-			bounds: []bound{{of: readRate, leastRatio: 0.8}},
+			bounds: []bound{{of: readRate, leastRatio: 0.8}}, whole: true,
 		}, {
 			name: "restart", about: "from the start of a process to publishes taken in every shard, after kill -9 with 1,000,000 messages of 1 KB in 10,000 channels",
-			subject: restartRun, bounds: []bound{{of: servingAfter, most: 2000}}, alone: true,
+			subject: restartRun, bounds: []bound{{of: servingAfter, most: 2000}}, alone: true, whole: true,
 		}, {
 			name: "groups", about: "3,000 groups at rest on three nodes, each a process of its own: their sum, after a minute",
 			subject: groupsRun, bounds: []bound{{of: restCPU, most: 5}}, alone: true,
@@ -36,10 +36,6 @@ func keepRows() []row {
 			subject: channelsRun, bounds: []bound{{of: activeBytes, most: 1024}}, alone: true,
 		},
 	}
-	for i := range list {
-		list[i].group = "publish"
-	}
-	return list
 }
 
 // steadyRate is publishes a second where what counts is not the speed.

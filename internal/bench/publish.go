@@ -48,10 +48,11 @@ func publishRows() []row {
 			bounds: []bound{{of: messageRate, leastRatio: 0.25}},
 		},
 	}
+	list = append(list, keepRows()...)
 	for i := range list {
-		list[i].group = "publish"
+		list[i].group, list[i].disk = "publish", true
 	}
-	return append(list, keepRows()...)
+	return list
 }
 
 // folder makes a folder for one run on the disk under test.
@@ -146,13 +147,15 @@ func drove(d *driven, from, to measured, size int) sample {
 }
 
 // diskRun is the bare loop of records, each synced.
-func diskRun(ctx context.Context, b *bench) (s sample, err error) {
+func diskRun(ctx context.Context, b *bench) (sample, error) { return diskFor(ctx, b, b.cfg.For) }
+
+func diskFor(ctx context.Context, b *bench, length time.Duration) (s sample, err error) {
 	d, err := baseline.NewDisk(b.cfg.Dir, publishSize)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, d.Close()) }()
-	timed, cancel := context.WithTimeout(ctx, b.cfg.For)
+	timed, cancel := context.WithTimeout(ctx, length)
 	defer cancel()
 	took, err := d.Run(timed)
 	if err != nil || len(took) == 0 {
@@ -160,7 +163,7 @@ func diskRun(ctx context.Context, b *bench) (s sample, err error) {
 	}
 	h := histogram(took)
 	return sample{
-		messages: float64(len(took)), messageRate: float64(len(took)) / b.cfg.For.Seconds(),
+		messages: float64(len(took)), messageRate: float64(len(took)) / length.Seconds(),
 		ackP50: h(50), ackP99: h(99), ackMax: h(100),
 	}, nil
 }

@@ -12,6 +12,7 @@ type result struct {
 	row           row
 	flow          bool
 	subject, base []sample
+	disk          sample // the bare disk before it; nil: not measured
 }
 
 // A figure is one metric of a result.
@@ -90,10 +91,14 @@ func (r *result) missed() bool {
 func (r *result) print(cfg Config) error {
 	figures := r.figures()
 	if cfg.JSON {
-		return json.NewEncoder(cfg.Out).Encode(map[string]any{
+		line := map[string]any{
 			"row": r.row.name, "about": r.row.about, "flow_control": r.flow, "base": r.row.baseName,
-			"pairs": cfg.Pairs, "seconds": cfg.For.Seconds(), "figures": figures,
-		})
+			"pairs": len(r.subject), "seconds": cfg.For.Seconds(), "figures": figures,
+		}
+		if len(r.disk) > 0 {
+			line["disk_p50_ms"], line["disk_p99_ms"] = r.disk[ackP50], r.disk[ackP99]
+		}
+		return json.NewEncoder(cfg.Out).Encode(line)
 	}
 	flow := ""
 	if r.row.flow {
@@ -103,6 +108,11 @@ func (r *result) print(cfg Config) error {
 		}
 	}
 	fmt.Fprintf(cfg.Out, "%s: %s%s\n", r.row.name, r.row.about, flow)
+	fmt.Fprintf(cfg.Out, "runs: %s", r.runs(cfg))
+	if len(r.disk) > 0 {
+		fmt.Fprintf(cfg.Out, "; before them, the disk alone: fdatasync p50 %s, p99 %s ms", number(r.disk[ackP50]), number(r.disk[ackP99]))
+	}
+	fmt.Fprintln(cfg.Out)
 	w := tabwriter.NewWriter(cfg.Out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	base := r.row.baseName
 	if base == "" {

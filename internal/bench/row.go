@@ -23,8 +23,10 @@ type row struct {
 	flow bool
 	// via, for rows that come in two kinds.
 	via string
-	// alone: one run is the figure, for it takes long.
-	alone bool
+	// alone: one run is the figure, for it takes long. whole: a run takes as long as its work.
+	alone, whole bool
+	// disk: how fast the disk syncs is measured before it.
+	disk bool
 }
 
 // A bound is what a figure must reach: a ratio to the base, or a value.
