@@ -9,8 +9,8 @@ import (
 // newBenchPublish returns bench publish: a group of figures with flags of its own.
 func newBenchPublish(a *app) *cobra.Command {
 	var c bench.Config
-	cmd := newBenchFigures(a, "publish", "Durable homes: publishes, history, restarts, bytes on disk", &c, `Nodes run in a process of their own, with folders on the disk that --dir names, and answer after an
-fsync. Publishers drive a node through its Upstream (--via node), in its process, or through
+	cmd := newBenchFigures(a, "publish", "Durable homes: publishes, history, restarts, bytes on disk", &c, `Every node is a process of its own, with its folder on the disk that --dir names, and answers after
+an fsync. Publishers drive a node through its Upstream (--via node), in its process, or through
 sessions from another one (--via session). The baselines run on the same disk, in turn: a bare loop
 of fdatasync, a bare QUIC stream. The figures that take long run once.`)
 	f := cmd.Flags()
