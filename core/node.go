@@ -271,11 +271,40 @@ func (n *Node) Close() error {
 	return n.store.Close()
 }
 
-// Run serves until ctx ends, or until something fails that a node cannot live with.
+// failWithin is the longest that a node whose disk failed takes to stop: what hangs in the disk
+// need never return, and a node that beats but does nothing is worse than one that is gone.
+const failWithin = 3 * time.Second
+
+// Run serves until ctx ends, or until something fails that a node cannot live with. It returns
+// when everything has stopped; but after a failure of the disk at most failWithin later, with
+// what hangs left behind: the process has to end then.
 func (n *Node) Run(ctx context.Context) error {
 	if n.started.Swap(true) {
 		return errors.New("core: Run was called twice")
 	}
+	ended := make(chan error, 1)
+	go func() { ended <- n.run(ctx) }()
+	select {
+	case err := <-ended:
+		return err
+	case <-n.store.Failed():
+	}
+	err := n.store.Err()
+	if errors.Is(err, store.ErrClosed) { // by run, in good order
+		return <-ended
+	}
+	late := time.NewTimer(failWithin)
+	defer late.Stop()
+	select {
+	case err := <-ended:
+		return err
+	case <-late.C:
+		n.log.Error("the node does not stop: the disk holds it up; ending without", "waited", failWithin)
+		return err
+	}
+}
+
+func (n *Node) run(ctx context.Context) error {
 	own, stop := context.WithCancel(ctx)
 	var group sync.WaitGroup
 	if !n.notes.begun() {

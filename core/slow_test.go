@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/meridian-relay/meridian/core/shard"
 	"github.com/meridian-relay/meridian/core/store"
 	"github.com/meridian-relay/meridian/relay/relaytest"
 )
@@ -30,6 +31,29 @@ func TestSyncErrorEndsANode(t *testing.T) {
 	b.start()
 	x.goesOn()
 	mustHold(t, x, x.verdict())
+}
+
+// A node whose disk failed ends, with the reason, also while something of it hangs in the disk.
+func TestDiskErrorEndsAHangingNode(t *testing.T) {
+	w := newWorld(t, places("here", "here", "here"), nil)
+	x := witnessed(w, relaytest.Plain, 8, 1)
+	x.goesOn()
+	b := w.leader(x.channels[0])
+	l, broken, hold := b.alive(), errors.New("input/output error"), make(chan struct{})
+	t.Cleanup(func() { close(hold) })
+	hangs := make(chan struct{})
+	l.node.inbox.ask(func(*shard.Host) { close(hangs); <-hold }, nil)
+	<-hangs
+	b.disk.FailSyncs(broken)
+	go l.node.store.Flush() // finds out
+	select {
+	case <-l.done:
+	case <-time.After(failWithin + drainWithin):
+		t.Fatal("the node goes on")
+	}
+	if !errors.Is(l.err, store.ErrDisk) || !errors.Is(l.err, broken) {
+		t.Errorf("it ended with %v", l.err)
+	}
 }
 
 // A node whose disk hangs hands its leaderships away, and they do not come back before it has been
