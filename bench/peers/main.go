@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"math/rand/v2"
@@ -114,13 +115,13 @@ func run(ctx context.Context, o options) error {
 			best, top = w, r.rate
 		}
 	}
-	var ratios, ours, theirs []float64
+	var ours, theirs []result
 	for i := range o.pairs {
 		sides := []func() error{
 			func() error {
 				r, err := jetStream(ctx, o, best, o.length)
 				fmt.Printf("%d jetstream %v\n", i+1, r)
-				theirs = append(theirs, r.rate)
+				theirs = append(theirs, r)
 				return err
 			},
 			func() error {
@@ -129,7 +130,7 @@ func run(ctx context.Context, o options) error {
 				}
 				r, err := meridian(ctx, o)
 				fmt.Printf("%d meridian  %v\n", i+1, r)
-				ours = append(ours, r.rate)
+				ours = append(ours, r)
 				return err
 			},
 		}
@@ -141,13 +142,15 @@ func run(ctx context.Context, o options) error {
 				return err
 			}
 		}
-		if o.meridian != "" {
-			ratios = append(ratios, ours[i]/theirs[i])
-		}
 	}
-	fmt.Printf("jetstream, median: %.0f/s (%v)\n", median(theirs), best)
-	if o.meridian != "" {
-		fmt.Printf("meridian, median: %.0f/s; ratio of the pairs, median: %.2f\n", median(ours), median(ratios))
+	if o.meridian == "" {
+		fmt.Printf("jetstream, median: %.0f/s (%v)\n", median(rates(theirs)), best)
+		return nil
+	}
+	lines, met := table(o, best, ours, theirs)
+	fmt.Print(lines)
+	if !met {
+		return errors.New("a figure was missed")
 	}
 	return nil
 }
@@ -155,6 +158,39 @@ func run(ctx context.Context, o options) error {
 func median(v []float64) float64 {
 	v = slices.Sorted(slices.Values(v))
 	return (v[(len(v)-1)/2] + v[len(v)/2]) / 2
+}
+
+func rates(list []result) []float64 { return column(list, func(r result) float64 { return r.rate }) }
+func p99s(list []result) []float64  { return column(list, func(r result) float64 { return r.p99 }) }
+
+func column(list []result, of func(result) float64) []float64 {
+	v := make([]float64, len(list))
+	for i, r := range list {
+		v[i] = of(r)
+	}
+	return v
+}
+
+// table is the lines of this comparison in docs/benchmarks.md: medians, with what the runs lay
+// between, and the median of the pairs' ratios. It says whether that is met.
+func table(o options, best way, ours, theirs []result) (lines string, met bool) {
+	spread := func(v []float64) string {
+		if len(v) == 1 {
+			return fmt.Sprintf("%.0f", v[0])
+		}
+		return fmt.Sprintf("%.0f (%.0f to %.0f)", median(v), slices.Min(v), slices.Max(v))
+	}
+	var ratios []float64
+	for i := range ours {
+		ratios = append(ratios, ours[i].rate/theirs[i].rate)
+	}
+	met = median(ratios) >= 1
+	verdict := map[bool]string{true: "met", false: "**missed**"}[met]
+	return fmt.Sprintf("| Row | Runs | Figure | Meridian / baseline | Ratio | Must reach | |\n|---|---|---|---|---|---|---|\n"+
+		"| `many`, JetStream's best | %d × %g s | messages per second | %s / %s 1/s | %.2f | ≥ 1.00 × | %s |\n"+
+		"|  |  | also | acknowledged, p99 %.1f / %.1f ms; JetStream's best is %v |  |  |  |\n",
+		len(ours), o.length.Seconds(), spread(rates(ours)), spread(rates(theirs)), median(ratios), verdict,
+		median(p99s(ours)), median(p99s(theirs)), best), met
 }
 
 func jetStream(ctx context.Context, o options, w way, d time.Duration) (result, error) {
