@@ -8,7 +8,7 @@ type arena struct {
 
 // Blocks of an arena.
 const (
-	firstBlock = 4 << 10
+	firstBlock = 512
 	lastBlock  = 256 << 10
 )
 
