@@ -45,7 +45,7 @@ func (s *Store) read(id shard.Replica, durable bool) *reader {
 
 // readKeys returns a reader over the keys of a database that begin with prefix.
 func (s *Store) readKeys(db *pebble.DB, prefix, end []byte, durable bool) *reader {
-	r := &reader{s: s, prefix: prefix, key: make([]byte, 0, 128)}
+	r := &reader{s: s, prefix: prefix, key: make([]byte, 0, 128), lent: arena{pool: &s.blocks}}
 	if r.err = s.Err(); r.err != nil {
 		return r
 	}
@@ -70,7 +70,7 @@ func (r *reader) fail(err error) {
 func (r *reader) Err() error { return r.err }
 
 // Forget gives back what was lent: the reader lends anew.
-func (r *reader) Forget() { r.lent = arena{} }
+func (r *reader) Forget() { r.lent.reset() }
 
 // Close implements shard.Reader.
 func (r *reader) Close() {

@@ -117,6 +117,7 @@ type Store struct {
 	err      error
 
 	snapshots snapshots
+	blocks    blocks // what readers lend
 }
 
 var (
