@@ -48,8 +48,8 @@ func (f *countedFS) wrap(file vfs.File, err error, c vfs.DiskWriteCategory) (vfs
 		return nil, err
 	}
 	counted := &countedFile{File: file, counts: &f.counts[fileKind(c)]}
-	if fileKind(c) == walFile {
-		return newRoomy(counted), nil
+	if counted.counts == &f.counts[walFile] {
+		return newRoomy(&logFile{countedFile: counted}), nil
 	}
 	return counted, nil
 }
@@ -91,6 +91,12 @@ func (f *countedFile) Write(p []byte) (int, error) {
 	return n, err
 }
 
+func (f *countedFile) WriteAt(p []byte, at int64) (int, error) {
+	n, err := f.File.WriteAt(p, at)
+	f.counts.bytes.Add(uint64(n))
+	return n, err
+}
+
 func (f *countedFile) Sync() error {
 	defer f.synced(time.Now())
 	return f.File.Sync()
@@ -113,6 +119,31 @@ func (f *countedFile) SyncTo(length int64) (bool, error) {
 func (f *countedFile) synced(began time.Time) {
 	f.counts.syncs.Add(1)
 	f.counts.latency.add(time.Since(began))
+}
+
+// reserveBytes is how much is reserved at once for a file of Pebble's log.
+const reserveBytes = 16 << 20
+
+// A logFile is a file of Pebble's log. Pebble reserves what the largest memtable could need for
+// each of the five that it keeps and writes again, but most end at a third of that, when what they
+// hold was truncated (see flushDue): that room would never be used.
+type logFile struct {
+	*countedFile
+	written, reserved int64
+}
+
+// Preallocate does nothing: Write reserves.
+func (f *logFile) Preallocate(int64, int64) error { return nil }
+
+func (f *logFile) Write(p []byte) (int, error) {
+	for f.reserved < f.written+int64(len(p)) {
+		// Without it, writing is slower and not less safe.
+		_ = f.File.Preallocate(f.reserved, reserveBytes)
+		f.reserved += reserveBytes
+	}
+	n, err := f.countedFile.Write(p)
+	f.written += int64(n)
+	return n, err
 }
 
 // Latencies is how many took less than 128 µs, 256 µs, … each bucket twice the one before; the
