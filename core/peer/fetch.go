@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"time"
 
 	"github.com/meridian-relay/meridian/core/shard"
@@ -56,7 +57,7 @@ func (p *Peers) Fetch(ctx context.Context, f *shard.Fetch, staging shard.Staging
 			return fmt.Errorf("fetch the state of %v: %w", f.Replica.Shard, context.Cause(ctx))
 		case r.final != nil:
 			return fmt.Errorf("fetch the state of %v from node %s: %w", f.Replica.Shard, f.From, r.final)
-		case time.Since(r.progress) > p.cfg.Patience:
+		case time.Since(r.progress) >= p.cfg.Patience:
 			return fmt.Errorf("fetch the state of %v from node %s: no progress for %v: %w", f.Replica.Shard, f.From, p.cfg.Patience, err)
 		}
 		if r.progress != before && !errors.Is(err, shard.ErrBusy) {
@@ -92,15 +93,19 @@ func (r *receiver) attempt(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	woken := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		// The leader should know that nobody comes back.
 		_ = l.stream.SetReadDeadline(time.Unix(1, 0))
+		close(woken)
 	})
-	defer stop()
 	f := r.fetch
 	a := ask{shard: f.Replica.Shard, to: f.Replica.Number, snapshot: f.Snapshot, at: f.At, key: key}
 	r.offers, r.waiting = r.offers[:0], false
-	err = r.run(l, &a)
+	err = r.run(ctx, l, &a)
+	if !stop() {
+		<-woken // deadlines are ours again
+	}
 	if err == nil {
 		_ = l.stream.SetReadDeadline(time.Now().Add(time.Second))
 		_, _, _ = l.reader.next() // End: the leader knows
@@ -122,12 +127,20 @@ func (r *receiver) attempt(ctx context.Context) error {
 	return err
 }
 
-func (r *receiver) run(l *line, a *ask) error {
+func (r *receiver) run(ctx context.Context, l *line, a *ask) error {
 	if _, err := l.stream.Write(a.append(nil)); err != nil {
 		return err
 	}
 	for {
+		// Its node may live, with a disk that hangs.
+		_ = l.stream.SetReadDeadline(time.Now().Add(r.p.cfg.Patience))
+		if ctx.Err() != nil { // its end may have set the deadline before
+			return context.Cause(ctx)
+		}
 		t, b, err := l.reader.next()
+		if errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() == nil {
+			err = fmt.Errorf("the leader's node sent nothing for %v", r.p.cfg.Patience)
+		}
 		if err == io.EOF {
 			err = errors.New("the leader's node ended the stream in the middle")
 		}

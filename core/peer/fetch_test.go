@@ -198,6 +198,25 @@ func TestAnnouncementLost(t *testing.T) {
 	})
 }
 
+// A member that is told of a snapshot again and again, and does not come for it, does not keep it.
+func TestRemindersGiveNoTime(t *testing.T) {
+	simulate(t, func(t *testing.T, stage *stage) {
+		p := newPair(stage, func(c *Config) { c.Patience = time.Second })
+		for range 30 {
+			time.Sleep(100 * time.Millisecond)
+			p.leader.peers.Send(shard.Send{To: "b", Bulk: []shard.Message{announce()}})
+		}
+		select {
+		case err := <-p.leader.ended:
+			if !errors.Is(err, errNotAsked) {
+				t.Errorf("the leader was told %v", err)
+			}
+		default:
+			t.Error("the leader was told nothing in 3 s")
+		}
+	})
+}
+
 // No more than two go out at once, and no faster than allowed.
 func TestSnapshotsAreBounded(t *testing.T) {
 	simulate(t, func(t *testing.T, stage *stage) {

@@ -31,6 +31,7 @@ type handout struct {
 	replica shard.Replica // of this node
 	timer   *time.Timer   // runs while nobody reads
 	streams int
+	name    uint64 // of what was announced last
 }
 
 const maxHandouts = 4096
@@ -44,8 +45,9 @@ func newHandouts(patience time.Duration, ended func(shard.Replica, shard.Number,
 	return &handouts{patience: patience, ended: ended, open: make(map[handoutKey]*handout)}
 }
 
-// announce notes that a message announces a snapshot.
-func (h *handouts) announce(r shard.Replica, by shard.Number) {
+// announce notes that a message announces a snapshot. A reminder of the same one gives the member
+// no more time: what is frozen for it takes room on the disk.
+func (h *handouts) announce(r shard.Replica, by shard.Number, name uint64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closed {
@@ -62,11 +64,11 @@ func (h *handouts) announce(r shard.Replica, by shard.Number) {
 			h.expire(key, o)
 		})
 		h.open[key] = o
-	case o.streams == 0:
+	case o.streams == 0 && (o.name != name || o.replica != r):
 		o.timer.Reset(h.patience)
 	}
 	if o != nil {
-		o.replica = r
+		o.replica, o.name = r, name
 	}
 }
 

@@ -193,7 +193,8 @@ func (n *node) put(q *queue, messages []shard.Message) {
 	for i := range messages {
 		m := &messages[i]
 		if m.Raft.GetType() == raftpb.MsgSnap {
-			n.p.handouts.announce(shard.Replica{Shard: m.Shard, Number: m.From}, m.To)
+			name, _ := m.Snapshot()
+			n.p.handouts.announce(shard.Replica{Shard: m.Shard, Number: m.From}, m.To, name)
 		}
 		if !q.add(m) {
 			n.p.drop(DropFull, messages[i:i+1])

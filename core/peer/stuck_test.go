@@ -23,7 +23,7 @@ func TestStuckReader(t *testing.T) {
 					c.SnapshotRate = 1 << 30
 				}})
 				session, stream, _ := s.greet(a, forSnapshot)
-				a.peers.handouts.announce(shard.Replica{Shard: 3, Number: 1}, 2)
+				a.peers.handouts.announce(shard.Replica{Shard: 3, Number: 1}, 2, 9)
 				question := (&ask{shard: 3, to: 2, snapshot: 9, at: place}).append(nil)
 				if _, err := stream.Write(append(question, says...)); err != nil {
 					t.Fatal(err)
@@ -40,6 +40,36 @@ func TestStuckReader(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A fetch from a node that lives and sends nothing, whose disk hangs, comes to an end: another
+// leader may have the state too.
+func TestFetchFromAHangingDisk(t *testing.T) {
+	simulate(t, func(t *testing.T, s *stage) {
+		p := newPair(s, func(c *Config) { c.Patience = 3 * time.Second })
+		p.shelf.put(9, newState(2000, 100))
+		hold := make(chan struct{})
+		defer close(hold)
+		chunks := 0
+		p.shelf.chunk = func() error {
+			if chunks++; chunks == 10 {
+				<-hold
+			}
+			return nil
+		}
+		got := make(chan error, 1)
+		begin := time.Now()
+		go func() {
+			var st staging
+			got <- p.node.peers.Fetch(t.Context(), fetchOf(9), &st)
+		}()
+		if err := receive(t, got, "the end of the fetch"); err == nil {
+			t.Error("fetched")
+		}
+		if took := time.Since(begin); took < 3*time.Second || took > 8*time.Second {
+			t.Errorf("it took %v", took)
+		}
+	})
 }
 
 // A fetch that waits for others to end is not without progress.
