@@ -129,13 +129,14 @@ func (t *topics) collect(src source, touched []shard.Touched, list []*subscripti
 	return list
 }
 
-// takeList takes the subscriptions of a channel that read src; nil: any.
+// takeList takes the subscriptions of a channel that read src; nil: any. Without a birth they stay
+// armed: what comes before they read has to tell them theirs, and another wake does no harm.
 func (t *topics) takeList(ch relay.Channel, src source, b birth, list []*subscription) []*subscription {
 	for s := t.armed[ch]; s != nil; {
 		next := s.next
 		if src == nil || s.source == src {
-			t.unlist(s)
-			if s.birth == 0 {
+			if b != 0 {
+				t.unlist(s)
 				s.birth = b
 			}
 			list = append(list, s)
