@@ -13,22 +13,24 @@ const (
 	awayFor     = 5 * time.Minute  // so long before a leader goes home to another region
 	balanceLook = time.Second
 	transferFor = 3 * time.Second
-	moveFor     = time.Second // for edges and nodes to open what they have here elsewhere
+	moveFor     = time.Second            // for edges and nodes to open what they have here elsewhere
+	tellFor     = 150 * time.Millisecond // for a beat to say that this node is not to lead
 )
 
-// drain takes the node out of service: its leaders are handed over, then edges and nodes are
-// asked to go.
+// drain takes the node out of service: the others learn that it is not to lead, its leaders are
+// handed over, then edges and nodes are asked to go.
 func (n *Node) drain() {
 	n.draining.Store(true)
-	if n.cfg.Grace <= 0 {
+	if n.cfg.Grace <= 0 || n.network == nil {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), n.cfg.Grace)
 	defer cancel()
-	n.handOver(ctx)
-	if n.network == nil {
-		return
+	select {
+	case <-time.After(tellFor): // or else they send leaders home to it while it ends
+	case <-ctx.Done():
 	}
+	n.handOver(ctx)
 	// Who was asked opens what it needs elsewhere at once; the old session stays until we close it.
 	ctx, stop := context.WithTimeout(ctx, moveFor)
 	defer stop()
@@ -91,6 +93,9 @@ func (n *Node) handOver(ctx context.Context) {
 		n.log.Info("leaderships handed over", "handed", handed, "led", len(led))
 	}
 }
+
+// unwell reports whether nothing is to be led here for now.
+func (n *Node) unwell() bool { return n.draining.Load() || n.slowLately() }
 
 // slowLately reports whether the disk hung a while ago: then nothing is to be led here.
 func (n *Node) slowLately() bool {

@@ -44,7 +44,7 @@ func (n *Node) connect(nodes, edges relay.Upstream) (*network, error) {
 		Node:       c.Name, Fleet: c.Fleet, Store: n.store.Identity().Store, Version: shardVersion,
 		Addresses: n.address, TLS: c.TLS, Receive: n.inbox.receive,
 		Heard: w.heard, Lost: w.lost, Expect: w.expect, Plan: n.notes.plan,
-		Unwell: n.slowLately, Incarnations: w.incarnations, Shown: w.shown,
+		Unwell: n.unwell, Incarnations: w.incarnations, Shown: w.shown,
 		Snapshot: n.frozen.open, FetchEnded: w.fetchEnded, Log: c.Log,
 	})
 	if err != nil {
