@@ -17,6 +17,9 @@ import (
 // unanswered bounds the publishes of one session that have no answer, in bytes.
 const unanswered = 64 << 20
 
+// aheads is how many histories are read ahead of what is sent, at once.
+const aheads = 64
+
 // doors serves links: nodes are shown what is here, edges what can be reached from here. Who has
 // a certificate of the fleet may do everything.
 type doors struct {
@@ -28,6 +31,7 @@ type doors struct {
 	edges  relay.Upstream // shown to edges
 	known  func(shard.Node) bool
 	log    *slog.Logger
+	ahead  *link.Ahead // set by init
 
 	mu       sync.Mutex
 	sessions map[*link.Server]pki.Role
@@ -35,7 +39,10 @@ type doors struct {
 	stranded chan struct{} // nil: not; closed when it is over
 }
 
-func (d *doors) init() { d.sessions = make(map[*link.Server]pki.Role) }
+func (d *doors) init() {
+	d.sessions = make(map[*link.Server]pki.Role)
+	d.ahead = link.NewAhead(aheads)
+}
 
 // role tells whose certificate has these names. One without a SPIFFE name is an edge's, unless it
 // names a node.
@@ -76,7 +83,7 @@ func (d *doors) serve(ctx context.Context, s relay.Session) {
 		return
 	}
 	server := link.NewServer(link.ServeConfig{
-		Session: s, Upstream: up, Log: d.log,
+		Session: s, Upstream: up, Ahead: d.ahead, Log: d.log,
 		Gate: link.Open{Grant: &relay.Grant{Subject: "fleet", Hop: true}},
 		Welcome: &wire.Welcome{
 			Edge: string(d.node), Region: string(d.region),

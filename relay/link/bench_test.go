@@ -55,7 +55,7 @@ func benchmarkLane(b *testing.B, size, feeds int) {
 		buf, _ = l.turn(f, buf, s)
 		delivered += int(before-f.credit) / size
 		if len(buf) >= writeSize || l.wrote {
-			_ = l.flush(buf)
+			_, _ = l.flush(buf)
 			buf, l.wrote = buf[:0], false
 		}
 	}
@@ -78,7 +78,7 @@ func TestDeliveryAllocatesNothing(t *testing.T) {
 		}
 		if n := testing.AllocsPerRun(1_000, func() {
 			b, _ := l.turn(l.pop(), s.buf[:0], s)
-			_ = l.flush(b)
+			_, _ = l.flush(b)
 		}); n != 0 {
 			t.Errorf("%d subscriptions on a lane: %v allocations per turn", feeds, n)
 		}

@@ -1,6 +1,7 @@
 package link
 
 import (
+	"cmp"
 	"errors"
 	"os"
 	"sync"
@@ -45,8 +46,11 @@ type lane struct {
 	failed func(error) // called once, by the writer, when the stream can no longer be written
 
 	// Owned by the writer.
+	wrote  bool    // since control frames were last looked for
+	sender *sender // writes meanwhile; nil: the writer does
+
+	// Owned by who writes to out.
 	deadline time.Time // that out has
-	wrote    bool      // since control frames were last looked for
 
 	// Guarded by queue.mu.
 	control  *[]byte       // frames that go before all else; nil: none
@@ -163,9 +167,15 @@ func (l *lane) write() {
 	defer l.writers.Done()
 	s := scratches.Get().(*scratch)
 	defer scratches.Put(s)
+	b := s.buf[:0]
 	var err error
 	for err == nil {
 		l.mu.Lock()
+		if l.sender != nil && (l.dead || l.head == nil) {
+			l.mu.Unlock()
+			b, err = l.join(b)
+			continue
+		}
 		if l.dead {
 			l.running = false
 			l.mu.Unlock()
@@ -177,8 +187,9 @@ func (l *lane) write() {
 		}
 		l.mu.Unlock()
 
-		var b []byte
-		b, err = l.controlled(s.buf[:0])
+		if l.sender == nil {
+			b, err = l.controlled(b)
+		}
 		l.wrote = false
 		for err == nil && len(b) < writeSize && !l.wrote {
 			l.mu.Lock()
@@ -190,13 +201,18 @@ func (l *lane) write() {
 			b, err = l.turn(f, b, s)
 		}
 		if err == nil && len(b) > 0 {
-			err = l.flush(b)
+			b, err = l.flush(b)
 		}
+	}
+	if l.sender != nil {
+		_, first := l.join(b[:0])
+		err = cmp.Or(first, err)
 	}
 	l.fail(err)
 }
 
-// controlled puts the control frames that wait into b, which is empty, or writes them if they are many.
+// controlled puts the control frames that wait into b, which is empty, or writes them if they are
+// more than there is room for. Who writes to out calls it.
 func (l *lane) controlled(b []byte) ([]byte, error) {
 	l.mu.Lock()
 	control := l.control
@@ -210,8 +226,8 @@ func (l *lane) controlled(b []byte) ([]byte, error) {
 		return b, nil
 	}
 	defer recycle(control)
-	if len(*control) > writeSize {
-		return b, l.flush(*control)
+	if len(*control) > min(writeSize, cap(b)) {
+		return b, l.put(*control)
 	}
 	return append(b, *control...), nil
 }
@@ -245,15 +261,21 @@ func (l *lane) turn(f *feed, b []byte, s *scratch) ([]byte, error) {
 	var messages, bytes int
 	var ended bool
 	var err error
+	if allowed >= readSize {
+		b = l.ahead(f.server.cfg.Ahead, b)
+	} else {
+		b, err = l.join(b)
+	}
 	for i := range frames {
+		if err != nil {
+			break
+		}
 		fr := &frames[i]
 		if fr.Kind == relay.KindMessage {
 			f.at = fr.At
 			messages++
 			bytes += len(fr.Body)
-			if b, err = l.message(b, f.ref, fr); err != nil {
-				break
-			}
+			b, err = l.message(b, f.ref, fr)
 			continue
 		}
 		ended = ended || isLast(fr)
@@ -281,27 +303,43 @@ func (s *scratch) done(f *feed, frames []relay.Frame, ended bool) {
 func (l *lane) message(b []byte, ref uint64, fr *relay.Frame) ([]byte, error) {
 	size := wire.MaxHeaderLen + 20 + len(fr.Body)
 	for first := true; len(b) > 0 && len(b)+size > cap(b); first = false {
-		err := l.flush(b)
-		if b = b[:0]; err == nil && first {
+		var err error
+		if b, err = l.flush(b); err == nil && first && l.sender == nil {
 			b, err = l.controlled(b)
 		}
 		if err != nil {
-			return b[:0], err
+			return b, err
 		}
 	}
 	b = wire.AppendMessageHeader(b, ref, uint64(fr.At.Epoch), uint64(fr.At.Seq), len(fr.Body))
 	if len(b)+len(fr.Body) <= cap(b) {
 		return append(b, fr.Body...), nil
 	}
-	if err := l.flush(b); err != nil {
-		return b[:0], err
+	b, err := l.join(b)
+	if err == nil {
+		b, err = l.flush(b)
 	}
-	return b[:0], l.flush(fr.Body)
+	if err != nil {
+		return b, err
+	}
+	return b, l.put(fr.Body)
 }
 
-// flush writes b. It fails with errStalled when nothing was accepted for stallAfter.
-func (l *lane) flush(b []byte) error {
+// flush writes b, or has it written, and returns what to fill next.
+func (l *lane) flush(b []byte) ([]byte, error) {
 	l.wrote = true
+	if l.sender == nil {
+		return b[:0], l.put(b)
+	}
+	if l.sender.failed.Load() {
+		return l.join(b[:0])
+	}
+	l.sender.full <- b
+	return <-l.sender.free, nil
+}
+
+// put writes b. It fails with errStalled when nothing was accepted for stallAfter.
+func (l *lane) put(b []byte) error {
 	progress := time.Now()
 	for now := progress; ; now = time.Now() {
 		if l.deadline.Sub(now) < lookEvery/2 { // not at every write: it costs

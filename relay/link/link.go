@@ -142,27 +142,29 @@ func (l *Link) acceptLanes() {
 				return
 			}
 			// After an End nobody holds the ref any more.
-			l.deliver(ref, relay.Frame{Kind: relay.KindEnd, End: &relay.End{Code: relay.LinkLost, Detail: "its stream ended"}})
+			l.deliver(ref, relay.Frame{Kind: relay.KindEnd, End: &relay.End{Code: relay.LinkLost, Detail: "its stream ended"}}, nil)
 		})
 	}
 }
 
 // read handles the frames of one stream; ref gets the last one's.
 func (l *Link) read(stream relay.ReceiveStream, ref *uint64) error {
-	r := wire.NewReader(stream)
+	b := &burst{in: stream}
+	defer b.wake()
+	r := wire.NewReader(b)
 	for {
 		f, err := r.Next()
 		if err != nil {
 			return err
 		}
 		*ref = f.Ref
-		if err := l.handle(f); err != nil {
+		if err := l.handle(f, b); err != nil {
 			return err
 		}
 	}
 }
 
-func (l *Link) handle(f wire.Frame) error {
+func (l *Link) handle(f wire.Frame, b *burst) error {
 	if f.Ref == 0 {
 		return l.handleSession(f)
 	}
@@ -182,7 +184,7 @@ func (l *Link) handle(f wire.Frame) error {
 	if err != nil {
 		return err
 	}
-	if !l.deliver(f.Ref, fr) {
+	if !l.deliver(f.Ref, fr, b) {
 		return fmt.Errorf("%w: the peer sent beyond the credit of ref %d", wire.ErrMalformed, f.Ref)
 	}
 	return nil
@@ -233,7 +235,7 @@ func (l *Link) goAway(g GoAway) {
 	for _, s := range l.snapshot() {
 		s.put(relay.Frame{Kind: relay.KindEnd, End: &relay.End{
 			Code: g.Reason, Deadline: max(g.Deadline, time.Millisecond), Hint: relay.Hint{Alternatives: g.Alternatives},
-		}})
+		}}, nil)
 	}
 }
 
@@ -274,7 +276,7 @@ func (l *Link) end(err error) {
 	}
 	lost := relay.End{Code: relay.LinkLost, Detail: err.Error()}
 	for _, s := range subs {
-		s.put(relay.Frame{Kind: relay.KindEnd, End: &lost})
+		s.put(relay.Frame{Kind: relay.KindEnd, End: &lost}, nil)
 	}
 	for _, c := range calls {
 		close(c)

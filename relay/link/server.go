@@ -40,6 +40,8 @@ type ServeConfig struct {
 	Delivered func(messages, bytes int)
 	// MaxLanes bounds subscriptions on streams of their own; 0: 256.
 	MaxLanes int
+	// Ahead bounds, with other Servers, the lanes that read a history ahead; nil: none does.
+	Ahead *Ahead
 	// Log gets what an operator may want to know of a session's end; nil: discarded.
 	Log *slog.Logger
 }

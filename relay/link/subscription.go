@@ -9,8 +9,7 @@ import (
 )
 
 const (
-	noWindow  = relay.MaxNumber / 2 // credit that is never used up
-	chunkSize = 16 << 10            // bytes of messages that are held together
+	noWindow = relay.MaxNumber / 2 // credit that is never used up
 
 	catchUpWindow = 1 << 20 // bytes
 )
@@ -73,6 +72,7 @@ type subscription struct {
 	mu      sync.Mutex
 	waiting []relay.Frame
 	chunk   []byte         // that the next body goes to; its part in use is never written again
+	held    *held          // where bodies go instead, if they are lent; nil: whoever has them keeps them
 	bytes   int            // of bodies that wait
 	credit  int            // bytes that the peer may still send
 	spent   int            // bytes taken, and not yet granted again
@@ -89,16 +89,22 @@ var _ relay.Subscription = (*subscription)(nil)
 // live has a window nevertheless: a hub reads history at its subscribers' pace, and what it does
 // not read must not fill the backlog.
 func (l *Link) Subscribe(r relay.SubscribeRequest, wake func()) relay.Subscription {
-	o := l.cfg.Default
+	o, s := l.cfg.Default, &subscription{}
 	if o.Window < 0 && (r.From.Kind != relay.StartLive || r.Limit > 0) {
 		o.Window = catchUpWindow
+		s.held = &held{}
 	}
-	return l.SubscribeWith(r, o, wake)
+	return l.subscribe(s, r, o, wake)
 }
 
-// SubscribeWith is Subscribe with options for this subscription.
+// SubscribeWith is Subscribe with options for this subscription. Bodies stay as they are beyond the
+// next call of Next.
 func (l *Link) SubscribeWith(r relay.SubscribeRequest, o Options, wake func()) relay.Subscription {
-	s := &subscription{link: l, window: o.Window, wake: wake, armed: true}
+	return l.subscribe(&subscription{}, r, o, wake)
+}
+
+func (l *Link) subscribe(s *subscription, r relay.SubscribeRequest, o Options, wake func()) relay.Subscription {
+	s.link, s.window, s.wake, s.armed = l, o.Window, wake, true
 	s.free = o.Datagram && l.session.Peer().Carrier != relay.WebSocket
 	if s.window == 0 {
 		s.window = defaultCredit
@@ -119,7 +125,7 @@ func (l *Link) SubscribeWith(r relay.SubscribeRequest, o Options, wake func()) r
 	if l.ended {
 		end := relay.End{Code: relay.LinkLost, Detail: errEnded.Error()}
 		l.mu.Unlock()
-		s.put(relay.Frame{Kind: relay.KindEnd, End: &end})
+		s.put(relay.Frame{Kind: relay.KindEnd, End: &end}, nil)
 		return s
 	}
 	ref, b := l.next()
@@ -147,14 +153,14 @@ func (l *Link) readDatagrams() {
 			return
 		}
 		if ref, epoch, seq, body, err := wire.ScanDatagram(b); err == nil {
-			l.deliver(ref, relay.Frame{Kind: relay.KindMessage, At: position(epoch, seq), Body: body})
+			l.deliver(ref, relay.Frame{Kind: relay.KindMessage, At: position(epoch, seq), Body: body}, nil)
 		}
 	}
 }
 
 // deliver gives a frame to the subscription ref; a frame for one that ended is dropped. False:
-// the peer sent more than it had credit for.
-func (l *Link) deliver(ref uint64, fr relay.Frame) bool {
+// the peer sent more than it had credit for. b is the burst that it came in; nil: alone.
+func (l *Link) deliver(ref uint64, fr relay.Frame, b *burst) bool {
 	l.mu.Lock()
 	s := l.subs[ref]
 	if s != nil && isLast(&fr) {
@@ -165,9 +171,12 @@ func (l *Link) deliver(ref uint64, fr relay.Frame) bool {
 		return true
 	}
 	if s.window < 0 && fr.Kind == relay.KindMessage {
+		if b != nil {
+			b.wake() // nobody waits beside who waits for room
+		}
 		l.backlog.add(len(fr.Body))
 	}
-	return s.put(fr)
+	return s.put(fr, b)
 }
 
 func (l *Link) snapshot() []*subscription {
@@ -181,7 +190,7 @@ func (l *Link) snapshot() []*subscription {
 }
 
 // put queues a frame, whose body it copies.
-func (s *subscription) put(fr relay.Frame) bool {
+func (s *subscription) put(fr relay.Frame, b *burst) bool {
 	s.mu.Lock()
 	if s.closed || s.last {
 		s.mu.Unlock()
@@ -208,8 +217,12 @@ func (s *subscription) put(fr relay.Frame) bool {
 	s.waiting = append(s.waiting, fr)
 	wake := s.armed
 	s.armed = false
+	later := b != nil && s.held != nil // nobody waits for room meanwhile: it has a window
 	s.mu.Unlock()
-	if wake {
+	switch {
+	case wake && later:
+		b.due = append(b.due, s)
+	case wake:
 		s.wake()
 	}
 	return true
@@ -227,9 +240,12 @@ func (s *subscription) fresh(at relay.Position) bool {
 
 // keep copies body to where it can be lent from. s.mu is held.
 func (s *subscription) keep(body []byte) []byte {
+	if s.held != nil {
+		return s.held.keep(body)
+	}
 	if len(body) > cap(s.chunk)-len(s.chunk) {
 		// A quiet subscription holds little; a busy one few chunks.
-		size := min(max(2*cap(s.chunk), 512), chunkSize)
+		size := min(max(2*cap(s.chunk), leastSize), chunkSize)
 		s.chunk = make([]byte, 0, max(size, len(body)))
 	}
 	n := len(s.chunk)
@@ -247,14 +263,27 @@ func (s *subscription) release(n int) {
 // Next implements relay.Subscription. What it returns counts as taken: waiting until it is no
 // longer lent would wait for ever for a consumer that waits for wake.
 func (s *subscription) Next(dst []relay.Frame, maxBytes int) []relay.Frame {
-	if maxBytes <= 0 {
+	if maxBytes <= 0 && s.held == nil {
 		return dst // what was lent is never written again: there is nothing to end
 	}
 	s.mu.Lock()
-	var bytes, n int
+	if s.held != nil {
+		s.held.back()
+	}
+	if maxBytes <= 0 {
+		s.mu.Unlock()
+		return dst
+	}
+	var bytes, n, messages int
 	for n < len(s.waiting) && bytes < maxBytes {
-		bytes += len(s.waiting[n].Body)
+		if fr := &s.waiting[n]; fr.Kind == relay.KindMessage {
+			bytes += len(fr.Body)
+			messages++
+		}
 		n++
+	}
+	if s.held != nil {
+		s.held.take(messages)
 	}
 	dst = append(dst, s.waiting[:n]...)
 	if n == len(s.waiting) {
@@ -309,7 +338,7 @@ func (s *subscription) Close() {
 	}
 	s.closed = true
 	bytes := s.bytes
-	s.waiting, s.chunk, s.bytes = nil, nil, 0
+	s.waiting, s.chunk, s.held, s.bytes = nil, nil, nil, 0
 	s.mu.Unlock()
 	s.release(bytes)
 	l := s.link
