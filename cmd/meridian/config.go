@@ -13,16 +13,16 @@ func newConfig(a *app) *cobra.Command {
 
 // loadEdge loads the configuration of serve edge.
 func (s *settings) loadEdge(a *app) (config.Edge, *config.Settings, error) {
-	e := config.DefaultEdge()
-	src, err := s.sources(a)
-	if err != nil {
-		return e, nil, err
-	}
-	set, err := config.Load(&e, src)
-	if err != nil {
-		return e, nil, blame(err)
-	}
-	return e, set, nil
+	c := config.DefaultEdge()
+	set, err := s.fill(a, &c)
+	return c, set, err
+}
+
+// loadCore loads the configuration of serve core.
+func (s *settings) loadCore(a *app) (config.Core, *config.Settings, error) {
+	c := config.DefaultCore()
+	set, err := s.fill(a, &c)
+	return c, set, err
 }
 
 // kindFlag adds --for: whose configuration it is.

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"os"
@@ -132,10 +131,10 @@ func (a *app) writeDevContext(contexts *config.Contexts, world *fleet.World) err
 	})
 }
 
-// announce prints the line that programs wait for, and what a person wants to know.
+// announce prints the line of ready, and what a person wants to know.
 func (a *app) announce(world *fleet.World) error {
 	urls, hashes := world.URLs(), certHashes(world)
-	ready, err := json.Marshal(struct {
+	err := a.ready(struct {
 		URL     string            `json:"url"`
 		HTTP    string            `json:"http,omitempty"`
 		Ops     string            `json:"ops,omitempty"`
@@ -148,9 +147,6 @@ func (a *app) announce(world *fleet.World) error {
 		devContext, os.Getpid(),
 	})
 	if err != nil {
-		return err
-	}
-	if _, err := fmt.Fprintf(a.out, "ready %s\n", ready); err != nil {
 		return err
 	}
 	fmt.Fprintf(a.err, `

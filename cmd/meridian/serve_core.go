@@ -3,14 +3,9 @@ package main
 import (
 	"context"
 	"crypto/tls"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
-	"os/signal"
-	"strings"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -35,14 +30,8 @@ SIGHUP loads certificates and namespaces anew. Exit codes: 20 the folder is in u
 this node's, 22 it is damaged, 23 the disk failed, 24 it is empty.`,
 		Args: cobra.NoArgs,
 	}
-	s := newSettings(cmd)
-	s.flag("name", "", "which of nodes this is")
+	s := newServeSettings(cmd, "which of nodes this is", "UDP for nodes and edges", "health, metrics, shards and channels; empty: none")
 	s.flag("data", "", "folder of logs and states")
-	s.flag("listen", "", "UDP for nodes and edges")
-	s.flag("ops", "", "health, metrics, shards and channels; empty: none")
-	s.flag("grace", "", "how long a drain takes at most")
-	s.flag("log.level", "log-level", "debug, info, warn or error")
-	s.flag("log.format", "log-format", "text or json")
 	s.bool("bootstrap", "begin a new fleet on an empty folder")
 	s.bool("join", "wait on an empty folder to be taken in by a fleet")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -56,20 +45,6 @@ this node's, 22 it is damaged, 23 the disk failed, 24 it is empty.`,
 		return a.serveCore(cmd.Context(), c, set, s)
 	}
 	return cmd
-}
-
-// loadCore loads the configuration of serve core.
-func (s *settings) loadCore(a *app) (config.Core, *config.Settings, error) {
-	c := config.DefaultCore()
-	src, err := s.sources(a)
-	if err != nil {
-		return c, nil, err
-	}
-	set, err := config.Load(&c, src)
-	if err != nil {
-		return c, nil, blame(err)
-	}
-	return c, set, nil
 }
 
 // serveCore runs a node until ctx ends.
@@ -95,40 +70,16 @@ func (a *app) serveCore(ctx context.Context, c config.Core, set *config.Settings
 	if cfg.Ops != nil {
 		ready["ops"] = cfg.Ops.Addr().String()
 	}
-	line, err := json.Marshal(ready)
-	if err == nil {
-		_, err = fmt.Fprintf(a.out, "ready %s\n", line)
-	}
-	if err != nil {
+	if err := a.ready(ready); err != nil {
 		return errors.Join(err, node.Close())
 	}
-
-	hangUps := make(chan os.Signal, 1)
-	signal.Notify(hangUps, syscall.SIGHUP)
-	defer signal.Stop(hangUps)
-	reloading, stop := context.WithCancel(ctx)
-	defer stop()
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for {
-			select {
-			case <-hangUps:
-				if next := a.reloadCore(s, set, &own, node, log); next != nil {
-					set = next
-				}
-			case <-reloading.Done():
-				return
-			}
-		}
-	}()
-	err = node.Run(ctx)
-	stop()
-	<-done
-	return err
+	return runReloading(ctx, node.Run, func(context.Context) {
+		set = a.reloadCore(s, set, &own, node, log)
+	})
 }
 
-// reloadCore puts what changed to use: all of it, or, on an error, nothing.
+// reloadCore puts what changed to use: all of it, or, on an error, nothing. It returns the settings
+// now in force.
 func (a *app) reloadCore(s *settings, old *config.Settings, own *pair, node *core.Node, log *slog.Logger) *config.Settings {
 	c, set, err := s.loadCore(a)
 	if err == nil {
@@ -145,15 +96,10 @@ func (a *app) reloadCore(s *settings, old *config.Settings, own *pair, node *cor
 	if err == nil {
 		err = node.Reload(list)
 	}
-	if err != nil {
-		log.Error("not reloaded; all stays as it was", "error", err)
-		return nil
+	if err == nil {
+		own.now.Store(cert)
 	}
-	own.now.Store(cert)
-	if changed := set.Differ(old, "namespaces", "tls.cert", "tls.key"); len(changed) > 0 {
-		log.Warn("these settings changed, and need a restart", "settings", strings.Join(changed, ", "))
-	}
-	return set
+	return reloaded(log, old, set, err, "namespaces", "tls.cert", "tls.key")
 }
 
 // nodeConfig makes a node's configuration of settings.

@@ -2,14 +2,9 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"log/slog"
 	"os"
-	"os/signal"
-	"strings"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -29,15 +24,9 @@ It prints one line "ready {json}" on standard output. SIGTERM drains it, SIGHUP 
 token keys and limits anew.`,
 		Args: cobra.NoArgs,
 	}
-	s := newSettings(cmd)
-	s.flag("name", "", "shown to clients; empty: the host's name")
+	s := newServeSettings(cmd, "shown to clients; empty: the host's name", "UDP and TCP for clients", "health, metrics, profiles; empty: none")
 	s.flag("region", "", "where this edge runs")
-	s.flag("listen", "", "UDP and TCP for clients")
 	s.flag("http", "", "plain HTTP and WebSocket, on loopback; empty: none")
-	s.flag("ops", "", "health, metrics, profiles; empty: none")
-	s.flag("grace", "", "how long a drain takes at most")
-	s.flag("log.level", "log-level", "debug, info, warn or error")
-	s.flag("log.format", "log-format", "text or json")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		c, set, err := s.loadEdge(a)
 		if err != nil {
@@ -77,41 +66,16 @@ func (a *app) serveEdge(ctx context.Context, c config.Edge, set *config.Settings
 	if peers != nil {
 		ready["peers"] = peers.LocalAddr().String()
 	}
-	line, err := json.Marshal(ready)
-	if err != nil {
+	if err := a.ready(ready); err != nil {
 		return err
 	}
-	if _, err := fmt.Fprintf(a.out, "ready %s\n", line); err != nil {
-		return err
-	}
-
-	hangUps := make(chan os.Signal, 1)
-	signal.Notify(hangUps, syscall.SIGHUP)
-	defer signal.Stop(hangUps)
-	reloading, stop := context.WithCancel(ctx)
-	defer stop()
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for {
-			select {
-			case <-hangUps:
-				if next := a.reload(reloading, s, set, m, process, log); next != nil {
-					set = next
-				}
-			case <-reloading.Done():
-				return
-			}
-		}
-	}()
-	err = process.Run(ctx)
-	stop()
-	<-done
-	return err
+	return runReloading(ctx, process.Run, func(ctx context.Context) {
+		set = a.reload(ctx, s, set, m, process, log)
+	})
 }
 
 // reload puts what changed to use: all of it, or, on an error, nothing. It returns the settings
-// now in force, nil where they stay.
+// now in force.
 func (a *app) reload(ctx context.Context, s *settings, old *config.Settings, m *material, process *fleet.EdgeProcess, log *slog.Logger) *config.Settings {
 	c, set, err := s.loadEdge(a)
 	if err == nil {
@@ -124,17 +88,12 @@ func (a *app) reload(ctx context.Context, s *settings, old *config.Settings, m *
 		limits := edgeLimits(c.Limits)
 		err = process.Reload(edge.Reload{Limits: &limits, Certificates: m.certificates()})
 	}
-	if err != nil {
-		log.Error("not reloaded; all stays as it was", "error", err)
-		return nil
+	if err == nil {
+		if err := m.tokens.Reload(ctx); err != nil {
+			log.Error("token keys not reloaded", "error", err)
+		}
 	}
-	if err := m.tokens.Reload(ctx); err != nil {
-		log.Error("token keys not reloaded", "error", err)
-	}
-	if changed := set.Differ(old, "limits", "tls", "peers.tls", "upstream.tls"); len(changed) > 0 {
-		log.Warn("these settings changed, and need a restart", "settings", strings.Join(changed, ", "))
-	}
-	return set
+	return reloaded(log, old, set, err, "limits", "tls", "peers.tls", "upstream.tls")
 }
 
 // hostName is an edge's name where it has none.

@@ -73,15 +73,24 @@ func (s *settings) sources(a *app) (config.Sources, error) {
 // A checker is a configuration that says what is wrong with it.
 type checker interface{ Check() error }
 
-// load fills c and checks it.
-func (s *settings) load(a *app, c checker) error {
+// fill fills c, which has its defaults, and does not check it.
+func (s *settings) fill(a *app, c any) (*config.Settings, error) {
 	src, err := s.sources(a)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	set, err := config.Load(c, src)
 	if err != nil {
-		return blame(err)
+		return nil, blame(err)
+	}
+	return set, nil
+}
+
+// load fills c and checks it.
+func (s *settings) load(a *app, c checker) error {
+	set, err := s.fill(a, c)
+	if err != nil {
+		return err
 	}
 	return check(c, set)
 }
