@@ -202,6 +202,13 @@ func (l *Local) publish(h *shard.Host, c *command) {
 		})
 		return
 	}
+	if v := r.view.Load(); v.Role != shard.Following && !r.begun() {
+		c.answer(relay.Position{}, relay.End{
+			Code: relay.Unavailable, RetryAfter: relay.BusyRetry,
+			Detail: fmt.Sprintf("the first leader of shard %v is only beginning", r.id.Shard),
+		})
+		return
+	}
 	if err := h.Publish(r.id.Shard, c.p, c.answer); err != nil {
 		c.answer(relay.Position{}, relay.Refusal(err))
 	}

@@ -55,6 +55,18 @@ func (r *replica) read() shard.Reader {
 	return v
 }
 
+// begun reports whether the first leader has raised the floor. Publishes do not come before: they
+// would get epochs that an earlier fleet has given, and replicas begun with other settings would
+// judge them differently.
+func (r *replica) begun() bool {
+	if r.settled.Load() {
+		return true
+	}
+	v := r.read()
+	defer v.Close()
+	return !errors.Is(v.Err(), shard.ErrNoReplica)
+}
+
 // floor reads a state's; what is damaged is told where it is read on.
 func floor(v shard.Reader) (f relay.Epoch) {
 	var err error

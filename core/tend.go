@@ -11,7 +11,8 @@ import (
 )
 
 // tend does what a new leader owes its shard, as far as the configuration says what. It runs on
-// the runner's goroutine, before the first publish under this leader.
+// the runner's goroutine. What the fleet's first leader says is applied before any publish is
+// taken, see replica.begun; what a later one says, publishes that waited for it may precede.
 func (r *runner) tend(p *replica) {
 	plan := r.local.plan.Load()
 	s := plan.of(p.id.Shard)
