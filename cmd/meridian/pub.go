@@ -128,19 +128,20 @@ func (a *app) publish(ctx context.Context, channel relay.Channel, source source,
 	defer stop(nil)
 	payloads := read(reading, source)
 
-	var file *ackFile
-	if o.acks != "" {
-		var err error
-		if file, err = openAckFile(o.acks); err != nil {
-			return err
-		}
-	}
-	var err error
-	if o.record, err = newRecord(*o.log, "pub"); err != nil {
-		return err
-	}
+	// Before any file is made: where the relay is away, the same command works later.
 	conn, err := a.dial(ctx, "pub")
 	if err != nil {
+		return err
+	}
+	var file *ackFile
+	if o.acks != "" {
+		file, err = openAckFile(o.acks)
+	}
+	if err == nil {
+		o.record, err = newRecord(*o.log, "pub")
+	}
+	if err != nil {
+		_ = conn.Close(ctx) // nothing was published
 		return err
 	}
 	acks := newAcks(a.out, file, *o.output, a.overdue(channel), o.giveUp, stop)
@@ -155,9 +156,12 @@ func (a *app) publish(ctx context.Context, channel relay.Channel, source source,
 	left()
 	watching()
 	n, ackErr := acks.close()
-	if ackErr != nil {
+	switch {
+	case ackErr != nil:
 		err = ackErr
-	} else if reading.Err() != nil && ctx.Err() == nil {
+	case ctx.Err() != nil && errors.Is(err, context.Cause(ctx)):
+		err = nil // the interrupt, which is how to end it
+	case reading.Err() != nil && ctx.Err() == nil:
 		err = context.Cause(reading)
 	}
 	if logErr := o.record.close(); err == nil {
@@ -173,11 +177,12 @@ func (a *app) concluded(interrupted bool, n counts, err error, o *pubOptions) er
 	}
 	open := n.unknown > 0 || n.unsent > 0
 	switch {
-	case interrupted && open:
+	case interrupted && open && err == nil:
 		err = fmt.Errorf("interrupted: %v; what is unknown may stand or not", n)
+	case interrupted && open:
+		err = fmt.Errorf("%w; interrupted: %v; what is unknown may stand or not", err, n)
 	case interrupted:
 		fmt.Fprintf(a.err, "interrupted: %v\n", n)
-		err = nil
 	case errors.Is(err, errTired):
 		err = fmt.Errorf("%w: %v", err, n)
 	case err == nil && n.unknown > 0:

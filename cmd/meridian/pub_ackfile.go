@@ -17,7 +17,9 @@ const syncEvery = time.Second
 type ackFile struct {
 	f      *os.File
 	w      *lines
+	sync   func() error
 	synced time.Time
+	dirty  bool // it has more than was synced
 }
 
 // openAckFile opens the file to append to it.
@@ -26,7 +28,7 @@ func openAckFile(name string) (*ackFile, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--acks: %w", err)
 	}
-	return &ackFile{f: f, w: newLines(f), synced: time.Now()}, nil
+	return &ackFile{f: f, w: newLines(f), sync: f.Sync, synced: time.Now()}, nil
 }
 
 // An ackLine is a line of the file in JSON.
@@ -37,6 +39,7 @@ type ackLine struct {
 }
 
 func (a *ackFile) write(f format, k *ack) error {
+	a.dirty = true
 	if f == text {
 		return a.failed(a.w.text(k.at.String() + "\t" + string(k.payload)))
 	}
@@ -50,21 +53,25 @@ func (a *ackFile) write(f format, k *ack) error {
 	return a.failed(a.w.json(line))
 }
 
-// flush hands what was written to the system, and makes it durable once a second.
-func (a *ackFile) flush() error {
+// flush hands what was written to the system, and makes it durable once a second. again, if it is
+// not 0, is when flush wants to be called again at the latest.
+func (a *ackFile) flush() (again time.Duration, err error) {
 	if err := a.w.flush(); err != nil {
-		return a.failed(err)
+		return 0, a.failed(err)
 	}
-	if time.Since(a.synced) < syncEvery {
-		return nil
+	if !a.dirty {
+		return 0, nil
 	}
-	a.synced = time.Now()
-	return a.failed(a.f.Sync())
+	if left := syncEvery - time.Since(a.synced); left > 0 {
+		return left, nil
+	}
+	a.synced, a.dirty = time.Now(), false
+	return 0, a.failed(a.sync())
 }
 
 // close makes everything durable.
 func (a *ackFile) close() error {
-	return a.failed(cmp.Or(a.w.flush(), a.f.Sync(), a.f.Close()))
+	return a.failed(cmp.Or(a.w.flush(), a.sync(), a.f.Close()))
 }
 
 func (a *ackFile) failed(err error) error {

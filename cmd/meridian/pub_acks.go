@@ -36,7 +36,8 @@ type acks struct {
 
 	// Owned by run, and by close once run has ended.
 	count counts
-	err   error // the first refusal, or why printing failed
+	later *time.Timer // wakes it for the file
+	err   error       // the first refusal, or why printing failed
 }
 
 // counts are what became of the messages.
@@ -82,6 +83,8 @@ func newAcks(out io.Writer, file *ackFile, f format, overdue *time.Timer, giveUp
 		})
 		a.tired.Stop()
 	}
+	a.later = time.AfterFunc(time.Hour, a.kick)
+	a.later.Stop()
 	go a.run()
 	return a
 }
@@ -158,6 +161,7 @@ func (a *acks) close() (counts, error) {
 
 func (a *acks) run() {
 	defer close(a.done)
+	defer a.later.Stop()
 	for range a.wake {
 		a.mu.Lock()
 		n := 0
@@ -199,8 +203,12 @@ func (a *acks) run() {
 // flush writes what was printed: into the file first, so that it has what stdout shows.
 func (a *acks) flush() error {
 	if a.file != nil {
-		if err := a.file.flush(); err != nil {
+		again, err := a.file.flush()
+		if err != nil {
 			return err
+		}
+		if again > 0 {
+			a.later.Reset(again)
 		}
 	}
 	return a.out.flush()

@@ -108,6 +108,49 @@ func TestAckFileFirst(t *testing.T) {
 	}
 }
 
+// TestAckFileIsSyncedInAPause: what was acknowledged is durable within a second also where no more
+// answers come, and then nothing is synced again.
+func TestAckFileIsSyncedInAPause(t *testing.T) {
+	file, err := openAckFile(filepath.Join(t.TempDir(), "acks"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		_, stop := context.WithCancelCause(t.Context())
+		syncs := 0
+		file.synced, file.sync = time.Now(), func() error { syncs++; return nil }
+		a := newAcks(&strings.Builder{}, file, text, time.NewTimer(time.Hour), 0, stop)
+		a.answer(a.expect([]byte("x")), at(1), nil)
+		time.Sleep(syncEvery)
+		synctest.Wait()
+		if syncs != 1 {
+			t.Errorf("%d syncs within %v of the only answer, want 1", syncs, syncEvery)
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if syncs != 1 {
+			t.Errorf("%d syncs of one line", syncs)
+		}
+		if _, err := a.close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestInterruptHidesNoError: what could not be written is told, also when an interrupt ended it.
+func TestInterruptHidesNoError(t *testing.T) {
+	full := errors.New("write acks: no space left on device")
+	a := &app{err: &strings.Builder{}}
+	for _, n := range []counts{{acknowledged: 1}, {acknowledged: 1, unknown: 1}} {
+		if err := a.concluded(true, n, full, &pubOptions{}); err == nil || !strings.Contains(err.Error(), full.Error()) {
+			t.Errorf("%v: it ended with %v", n, err)
+		}
+	}
+	if err := a.concluded(true, counts{acknowledged: 1}, nil, &pubOptions{}); err != nil {
+		t.Errorf("an interrupt alone: %v", err)
+	}
+}
+
 type writer func([]byte) (int, error)
 
 func (w writer) Write(b []byte) (int, error) { return w(b) }

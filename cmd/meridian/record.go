@@ -104,13 +104,11 @@ func noteEvent(s *judge.Subscriber, e client.Event) {
 	}
 }
 
-// noteEnd notes how a subscription ended; complete: it went up to the head.
-func noteEnd(s *judge.Subscriber, complete bool, err error) {
+// noteEnd notes how a subscription ended. One that went up to its head has what that names, which
+// its answer is held to; what was acknowledged while it read may be beyond.
+func noteEnd(s *judge.Subscriber, err error) {
 	if s == nil {
 		return
-	}
-	if complete {
-		s.Drained()
 	}
 	if errors.Is(err, context.Canceled) {
 		err = nil

@@ -54,14 +54,20 @@ func TestLogsPassCheck(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var kept []string
-	for _, line := range strings.SplitAfter(string(b), "\n") {
-		if !strings.Contains(line, ":3\"") || !strings.Contains(line, `"message"`) {
-			kept = append(kept, line)
+	// What was acknowledged while it read up to its head may be beyond that, and is no fault.
+	if strings.Contains(string(b), "drained") {
+		t.Errorf("a subscription up to its head is said to have been waited for:\n%s", b)
+	}
+	for _, missing := range []string{":3\"", ":4\""} {
+		var kept []string
+		for _, line := range strings.SplitAfter(string(b), "\n") {
+			if !strings.Contains(line, missing) || !strings.Contains(line, `"message"`) {
+				kept = append(kept, line)
+			}
 		}
+		if err := os.WriteFile(file("short"), []byte(strings.Join(kept, "")), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s.fails(10, "a promise was broken", "", "check", "--kept", "demo:*", file("pub"), file("short"))
 	}
-	if err := os.WriteFile(file("short"), []byte(strings.Join(kept, "")), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	s.fails(10, "a promise was broken", "", "check", "--kept", "demo:*", file("pub"), file("short"))
 }

@@ -106,12 +106,14 @@ var errEnough = errors.New("enough")
 
 // subscribe prints what comes, until there is enough or ctx ends.
 func (a *app) subscribe(ctx context.Context, channels []string, options client.SubscribeOptions, o *subOptions) error {
-	log, err := newRecord(*o.log, "sub")
+	// Before any file is made: where the relay is away, the same command works later.
+	conn, err := a.dial(ctx, "sub")
 	if err != nil {
 		return err
 	}
-	conn, err := a.dial(ctx, "sub")
+	log, err := newRecord(*o.log, "sub")
 	if err != nil {
+		_ = conn.Close(ctx) // nothing was published
 		return err
 	}
 	interrupted := ctx.Err
@@ -162,7 +164,7 @@ func (a *app) subscribe(ctx context.Context, channels []string, options client.S
 func follow(ctx context.Context, conn *client.Client, channel relay.Channel, options client.SubscribeOptions, p *printer, log *record, overdue *time.Timer) (err error) {
 	defer overdue.Stop()
 	logged := log.subscribe(channel, options)
-	defer func() { noteEnd(logged, err == nil, err) }()
+	defer func() { noteEnd(logged, err) }()
 	for e, err := range conn.Subscribe(ctx, channel, options) {
 		overdue.Stop()
 		if err != nil {
