@@ -28,6 +28,9 @@ import (
 // begin with none.
 var ErrEmpty = errors.New("the data folder is empty")
 
+// DefaultSlack is the Slack of a process that serves one node.
+const DefaultSlack = 64 << 20
+
 // A NodeConfig configures a Node. Name, Fleet, Dir, Nodes and Namespaces are needed.
 type NodeConfig struct {
 	Name  shard.Node
@@ -61,8 +64,11 @@ type NodeConfig struct {
 	// AwayFor the same where that is in another region. 0: 10 s and 5 minutes.
 	SteadyFor, AwayFor time.Duration
 
-	Ballast       int64      // bytes of a file that is deleted when the disk is full; 0: the store's; below 0: none
-	Cache         int64      // bytes of blocks of the store in memory; 0: 256 MiB
+	Ballast int64 // bytes of a file that is deleted when the disk is full; 0: the store's; below 0: none
+	Cache   int64 // bytes of blocks of the store in memory; 0: 256 MiB
+	// Slack is how many bytes of garbage may gather, beside as much as is in use, before it is
+	// collected: each collection holds up what is under way. 0: none, Go's own measure.
+	Slack         int64
 	Queue         int        // bytes of publishes that the shards have not taken; 0: 64 MiB
 	Budget        uint64     // bytes of publishes on their way; 0: 256 MiB
 	Subscriptions int        // open ones; 0: 1,000,000
@@ -139,6 +145,7 @@ type Node struct {
 	reached *hub.Hub // what can be reached from here, for edges
 	network *network // nil: alone
 
+	slack     []byte // never touched, so that it takes no memory
 	replacing replacements
 	hand      chan struct{} // leaderships are to be handed over
 	slowAt    atomic.Int64  // when the disk was last slow, Unix ns
@@ -161,6 +168,7 @@ func NewNode(c NodeConfig) (*Node, error) {
 			"start it with --join, and have it taken in with \"meridian shard replace %s\"", ErrEmpty, c.Dir, c.Name)
 	}
 	n := &Node{cfg: c, log: c.Log, inbox: &inbox{}, hand: make(chan struct{}, 1)}
+	n.slack = make([]byte, max(c.Slack, 0))
 	n.replacing.of = make(map[shard.Node][]nodeapi.Replacement)
 	n.replacing.active = make(map[shard.Node]bool)
 	n.store, err = store.Open(store.Config{

@@ -107,7 +107,7 @@ func nodeConfig(c *config.Core, own *pair, log *slog.Logger) (core.NodeConfig, e
 	cfg := core.NodeConfig{
 		Name: shard.Node(c.Name), Fleet: c.Fleet, Dir: c.Data, Shards: c.Shards,
 		Bootstrap: c.Bootstrap, Join: c.Join,
-		Cache: int64(c.Cache), Budget: uint64(c.Budget), Hub: hubConfig(c.Hub), Grace: c.Grace, Log: log,
+		Cache: int64(c.Cache), Slack: core.DefaultSlack, Budget: uint64(c.Budget), Hub: hubConfig(c.Hub), Grace: c.Grace, Log: log,
 	}
 	for _, n := range c.Nodes {
 		cfg.Nodes = append(cfg.Nodes, core.Member{

@@ -122,7 +122,7 @@ func (s *nodeServer) open(ctx context.Context, setup nodeSetup) error {
 	c := core.NodeConfig{
 		Name: members[setup.Self].Name, Fleet: fleetName, Nodes: members,
 		Namespaces: map[relay.Namespace]core.Namespace{"bench": {Policy: channel.Policy{Age: setup.Age, Bytes: 1 << 40}}},
-		Shards:     setup.Shards, Bootstrap: true, Cache: setup.Cache,
+		Shards:     setup.Shards, Bootstrap: true, Cache: setup.Cache, Slack: core.DefaultSlack,
 	}
 	c.Dir = filepath.Join(setup.Dir, string(c.Name))
 	if len(setup.Cert) > 0 {
