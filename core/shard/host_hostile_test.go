@@ -59,8 +59,12 @@ func TestPeersSayOnlyWhatPeersMay(t *testing.T) {
 			if typ := raftpb.MessageType(typ); typ == raftpb.MsgApp || typ == raftpb.MsgHeartbeat || typ == raftpb.MsgSnap || typ == raftpb.MsgTimeoutNow {
 				continue // a leader's word counts; raft finds what contradicts itself
 			}
+			by := shard.Node("b")
+			if from <= 3 {
+				by = d.nodes[from-1].name
+			}
 			for _, entries := range [][]*raftpb.Entry{nil, {entry}} {
-				leader.host.Receive("b", shard.Message{
+				leader.host.Receive(by, shard.Message{
 					Shard: 1, From: shard.Number(from), To: st.Replica.Number, Incarnation: 0,
 					Raft: &raftpb.Message{
 						Type: raftpb.MessageType(typ).Enum(), From: new(from), To: new(uint64(st.Replica.Number)),
@@ -75,4 +79,38 @@ func TestPeersSayOnlyWhatPeersMay(t *testing.T) {
 	d.leader().acked("demo:x", "it goes on")
 	d.ticks(10)
 	d.same()
+}
+
+// A node speaks for its own replica: neither does it store for another, nor say that one is gone.
+func TestANodeSpeaksForItself(t *testing.T) {
+	d := newDrive(t, "a", "b", "c")
+	leader := d.three()
+	st, _ := leader.host.Status(1)
+	var others []*driven
+	for _, n := range d.nodes {
+		if n != leader {
+			others = append(others, n)
+		}
+	}
+	liar, victim := others[0], others[1]
+	its, _ := victim.host.Status(1)
+	d.drop = cut(leader.name)
+	o := leader.publish("demo:x", "on one disk")
+	d.run()
+	leader.host.Receive(liar.name, shard.Message{
+		Shard: 1, From: its.Replica.Number, To: st.Replica.Number, Incarnation: 0,
+		Raft: &raftpb.Message{
+			Type: raftpb.MsgAppResp.Enum(), From: new(uint64(its.Replica.Number)), To: new(uint64(st.Replica.Number)),
+			Term: new(st.Term), Index: new(st.Last + 1),
+		},
+	})
+	d.run()
+	if o.answered != 0 {
+		t.Errorf("acknowledged by another's word: %+v", o)
+	}
+	victim.host.Receive(liar.name, shard.Message{Shard: 1, From: st.Replica.Number, To: its.Replica.Number, Gone: true})
+	d.run()
+	if _, ok := victim.host.Status(1); !ok {
+		t.Error("removed by another's word")
+	}
 }

@@ -185,3 +185,38 @@ func TestALearnerFindsItsLeader(t *testing.T) {
 		t.Errorf("at the end %+v", st)
 	}
 }
+
+// A follower that lost the way to its resting leader, while both reach the third, does not topple it.
+func TestACutOfOneWayKeepsARestingLeader(t *testing.T) {
+	d := newDrive(t, "a", "b", "c")
+	leader := d.three()
+	leader.acked("demo:x", "one")
+	d.ticks(60)
+	if n := d.resting(); n != 3 {
+		t.Fatalf("%d of 3 rest", n)
+	}
+	st, _ := leader.host.Status(1)
+	other := d.node("a")
+	if other == leader {
+		other = d.node("b")
+	}
+	d.drop = func(from, to shard.Node, _ shard.Message) bool {
+		return from == leader.name && to == other.name || from == other.name && to == leader.name
+	}
+	other.host.Lost(leader.name)
+	leader.host.Lost(other.name)
+	d.ticks(400)
+	now, _ := leader.host.Status(1)
+	if now.Role != shard.Leading || now.Term != st.Term {
+		t.Fatalf("it is %v in term %d, and led in term %d", now.Role, now.Term, st.Term)
+	}
+	d.drop = nil
+	other.host.Heard(leader.name)
+	leader.host.Heard(other.name)
+	leader.acked("demo:x", "two")
+	d.ticks(100)
+	d.same()
+	if n := d.resting(); n != 3 {
+		t.Errorf("%d of 3 rest again", n)
+	}
+}

@@ -86,6 +86,9 @@ func (h *Host) Receive(from Node, m Message) {
 	}
 	h.peer(from)
 	r := h.shards[m.Shard]
+	if r != nil && r.misnamed(from, m) {
+		return
+	}
 	if r == nil || r.id.Number < m.To {
 		if r = h.created(from, m); r == nil {
 			return
@@ -103,6 +106,16 @@ func (h *Host) Receive(from Node, m Message) {
 		return // numbers beyond are raft's for what it tells itself
 	}
 	r.receive(from, m)
+}
+
+// misnamed reports whether a message claims to be of a member that is on another node than the
+// one it came from: a node speaks for its own replicas only.
+func (r *replica) misnamed(from Node, m Message) bool {
+	if r.descriptor == nil || m.Incarnation != r.incarnation {
+		return false
+	}
+	known := r.descriptor.Member(m.From)
+	return known != nil && known.Node != from
 }
 
 // Shown says that a shard has an incarnation elsewhere: a replica here of a lower one stops, as it
@@ -174,6 +187,9 @@ func (r *replica) receive(from Node, m Message) {
 		return
 	}
 	r.wake()
+	if m.Raft.GetType() == raftpb.MsgPreVote {
+		r.rouseLeader(m.From)
+	}
 	if m.Raft.GetType() == raftpb.MsgSnap {
 		r.snapshotOffered(from, m.Raft)
 		return

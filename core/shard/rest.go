@@ -212,8 +212,21 @@ func (r *replica) seek() {
 	for i := range r.descriptor.Members {
 		m := &r.descriptor.Members[i]
 		if m.Role != Learner && r.alive(m.Number) {
-			r.send(&raftpb.Message{Type: raftpb.MsgReadIndex.Enum(), From: new(uint64(r.id.Number)), To: new(uint64(m.Number)),
-				Entries: []*raftpb.Entry{{Data: binary.BigEndian.AppendUint64(nil, r.h.next())}}})
+			r.rouse(m.Number)
 		}
+	}
+}
+
+// rouse asks a member where the log stands, which wakes it.
+func (r *replica) rouse(n Number) {
+	r.send(&raftpb.Message{Type: raftpb.MsgReadIndex.Enum(), From: new(uint64(r.id.Number)), To: new(uint64(n)),
+		Entries: []*raftpb.Entry{{Data: binary.BigEndian.AppendUint64(nil, r.h.next())}}})
+}
+
+// rouseLeader wakes the leader for who is asked for a vote against it, and so ticks from now on:
+// without its heartbeats one member that lost the way to a resting leader would topple it.
+func (r *replica) rouseLeader(by Number) {
+	if r.descriptor != nil && !r.leads && r.leader != 0 && r.leader != by && r.alive(r.leader) {
+		r.rouse(r.leader)
 	}
 }
