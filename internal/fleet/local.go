@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
@@ -30,6 +31,8 @@ type LocalConfig struct {
 	Dir          string // certificates, configurations and data
 	Nodes, Edges int
 	Out          io.Writer // what the processes write, each line with its name before it
+	// Grace is how long processes may take to end, before they are killed. 0: 30 s; they drain for 5.
+	Grace time.Duration
 }
 
 // A Local is a fleet of processes on this machine. Ports stay the same while processes come and
@@ -66,6 +69,7 @@ func NewLocal(c LocalConfig) (*Local, error) {
 	if c.Nodes < 1 || c.Nodes > 9 || c.Edges < 0 || c.Edges > 9 {
 		return nil, fmt.Errorf("%d nodes and %d edges: write 1 to 9 nodes, and up to 9 edges", c.Nodes, c.Edges)
 	}
+	c.Grace = cmp.Or(c.Grace, 30*time.Second)
 	l := &Local{cfg: c}
 	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
 		return nil, err
@@ -245,8 +249,21 @@ func (l *Local) Run(ctx context.Context) error {
 		}
 	}
 	l.mu.Unlock()
+	hanging := time.AfterFunc(l.cfg.Grace, l.kill)
 	l.group.Wait()
+	hanging.Stop()
 	return err
+}
+
+// kill ends what does not end by itself.
+func (l *Local) kill() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, p := range l.list {
+		if p.cmd != nil {
+			_ = p.cmd.Process.Kill()
+		}
+	}
 }
 
 // Start starts a process that does not run.
@@ -296,18 +313,19 @@ func (l *Local) Start(name string) error {
 	return nil
 }
 
-// how returns how a core begins on what its folder has. The first of all begins the fleet.
+// how returns how a core begins on what its folder has. The first of all begins the fleet; one
+// whose beginning was cut short begins as before, and to one that has begun it means nothing.
 func (l *Local) how(p *process) []string {
-	if _, err := os.Stat(filepath.Join(p.data, "IDENTITY")); err == nil {
-		return nil
-	}
-	for _, o := range l.list {
-		raw, _ := os.ReadFile(filepath.Join(o.data, "NODE"))
-		if o.data != "" && strings.Contains(string(raw), `"begun": true`) {
-			return []string{"--join"}
-		}
+	if _, err := os.Stat(filepath.Join(p.data, "IDENTITY")); err != nil && slices.ContainsFunc(l.list, begun) {
+		return []string{"--join"}
 	}
 	return []string{"--bootstrap"}
+}
+
+// begun reports whether a core's beginning has come to its end.
+func begun(p *process) bool {
+	raw, _ := os.ReadFile(filepath.Join(p.data, "NODE"))
+	return p.data != "" && strings.Contains(string(raw), `"begun": true`)
 }
 
 // Signal sends a signal to a process.

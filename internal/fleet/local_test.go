@@ -26,6 +26,9 @@ func TestMain(m *testing.M) {
 	for {
 		select {
 		case <-end:
+			if _, err := os.Stat("stuck"); err == nil {
+				continue // the test says so
+			}
 			fmt.Println("drained")
 			os.Exit(0)
 		case <-time.After(10 * time.Millisecond):
@@ -134,4 +137,56 @@ func TestLocalControl(t *testing.T) {
 	if _, err := os.Stat(file); err == nil {
 		t.Error("the file that says how to reach it is left")
 	}
+}
+
+// A process that does not end is killed.
+func TestLocalKillsWhatHangs(t *testing.T) {
+	t.Chdir(t.TempDir())
+	if err := os.WriteFile("stuck", nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var said transcript
+	l, err := NewLocal(LocalConfig{Binary: os.Args[0], Dir: t.TempDir(), Nodes: 1, Out: &said, Grace: 10 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- l.Run(ctx) }()
+	eventually(t, "n1 runs", func() bool { return said.count("n1", "runs") == 1 })
+	stop()
+	eventually(t, "an end", func() bool { return len(ended) == 1 })
+}
+
+// A beginning that was cut short begins once more, and a node that lost its disk joins.
+func TestLocalBeginsAgain(t *testing.T) {
+	l, err := NewLocal(LocalConfig{Binary: os.Args[0], Dir: t.TempDir(), Nodes: 2, Out: &transcript{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n1, n2 := l.list[0], l.list[1]
+	put := func(p *process, name, text string) {
+		t.Helper()
+		if err := os.MkdirAll(p.data, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(p.data, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := func(p *process, how string) {
+		t.Helper()
+		if got := strings.Join(l.how(p), " "); got != how {
+			t.Errorf("%s starts with %q, want %q", p.name, got, how)
+		}
+	}
+	want(n1, "--bootstrap")
+	put(n1, "IDENTITY", "")
+	put(n1, "NODE", `"begun": false`)
+	want(n1, "--bootstrap")
+	put(n1, "NODE", `"begun": true`)
+	want(n2, "--join")
+	put(n2, "IDENTITY", "")
+	put(n2, "NODE", `"begun": false`)
+	want(n2, "--bootstrap")
 }
