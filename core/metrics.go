@@ -7,7 +7,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
-	"github.com/meridian-relay/meridian/core/peer"
 	"github.com/meridian-relay/meridian/core/shard"
 )
 
@@ -15,6 +14,9 @@ import (
 func (n *Node) metrics() http.Handler {
 	r := prometheus.NewRegistry()
 	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), n.collector())
+	if n.network != nil {
+		r.MustRegister(newPeerMetrics(n.network.peers.Stats))
+	}
 	return promhttp.HandlerFor(r, promhttp.HandlerOpts{MaxRequestsInFlight: 4})
 }
 
@@ -77,21 +79,8 @@ func (n *Node) collector() prometheus.Collector {
 	add(prometheus.GaugeValue, "store_disk_bytes", "Bytes of logs and states on disk.", func() float64 { return float64(store.LogDisk + store.StateDisk) })
 	add(prometheus.CounterValue, "store_stalls_total", "Stalls of writes because the disk had fallen behind.", func() float64 { return float64(store.Stalls) })
 	add(prometheus.CounterValue, "store_stalled_seconds_total", "How long writes were stalled.", func() float64 { return store.Stalled.Seconds() })
-	add(prometheus.GaugeValue, "store_read_only", "1: the disk is nearly full, and publishes are refused.", func() float64 {
-		if store.ReadOnly {
-			return 1
-		}
-		return 0
-	})
-	if n.network != nil {
-		add(prometheus.CounterValue, "peer_snapshot_bytes_total", "Bytes of snapshots that came from other nodes.", func() float64 {
-			return float64(n.network.peers.Stats().Received[peer.Snapshot].Bytes)
-		})
-		add(prometheus.CounterValue, "peer_snapshots_resumed_total", "Snapshots that went on where they had been cut off.", func() float64 {
-			return float64(n.network.peers.Stats().Resumed)
-		})
-	}
-	add(prometheus.CounterValue, "peer_messages_dropped_total", "Messages of peers that were dropped because the node had too many.", func() float64 {
+	add(prometheus.GaugeValue, "store_read_only", "1: the disk is nearly full, and publishes are refused.", func() float64 { return one(store.ReadOnly) })
+	add(prometheus.CounterValue, "peer_messages_dropped_total", "Messages of other nodes that were dropped because this one had too many.", func() float64 {
 		n.inbox.mu.Lock()
 		defer n.inbox.mu.Unlock()
 		return float64(n.inbox.dropped)
