@@ -16,7 +16,7 @@ const (
 	mostRoom  = 4 << 20
 	// roomEvery is how long a piece has to last for there to be another one: where much is
 	// written, a sync covers much, and writing twice would cost more than it saves.
-	roomEvery = 200 * time.Millisecond
+	roomEvery = 500 * time.Millisecond
 )
 
 // A roomyFile is a write-ahead log with room. Writes are serial.
