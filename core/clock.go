@@ -5,11 +5,11 @@ import (
 	"time"
 )
 
-// A steady clock follows the machine's, but never leaps ahead: when that one steps forward, it
-// runs half as fast again until it has caught up. Producers are remembered for ten minutes by the
-// time in the log, and repeat for five: a step would have them forgotten while they still repeat,
-// so that a message stood twice. Backwards it goes at once; the log's time then stands still. Safe
-// for concurrent use.
+// A steady clock follows the machine's, but never leaps: when that one steps forward, it runs half as
+// fast again until it has caught up, and at half the pace when that one steps back. Producers are
+// remembered for ten minutes by the time in the log, and repeat for five: a step ahead would have
+// them forgotten while they still repeat, so that a message stood twice. A step back would have
+// whatever waits for a time wait for as long as the step. Safe for concurrent use.
 type steady struct {
 	// read returns the machine's time, and a count of time that never steps.
 	read func() (wall time.Time, passed time.Duration)
@@ -32,8 +32,14 @@ func (s *steady) now() time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	wall, passed := s.read()
-	if most := s.told.Add((passed - s.passed) * 3 / 2); s.begun && wall.After(most) {
-		wall = most
+	if s.begun {
+		d := passed - s.passed
+		if most := s.told.Add(d * 3 / 2); wall.After(most) {
+			wall = most
+		}
+		if least := s.told.Add(d / 2); wall.Before(least) {
+			wall = least
+		}
 	}
 	s.begun, s.told, s.passed = true, wall, passed
 	return wall

@@ -19,8 +19,9 @@ func TestSteadyClock(t *testing.T) {
 		{2 * time.Minute, time.Hour, 2*time.Minute + 30*time.Second}, // half as fast again
 		{12 * time.Minute, time.Hour, 17*time.Minute + 30*time.Second},
 		{3 * time.Hour, time.Hour, 4 * time.Hour}, // it has caught up
-		{3 * time.Hour, 0, 3 * time.Hour},         // backwards at once
-		{4 * time.Hour, time.Minute, 4*time.Hour + time.Minute},
+		{3 * time.Hour, 0, 4 * time.Hour},         // it never goes back
+		{4 * time.Hour, 0, 4*time.Hour + 30*time.Minute},
+		{6 * time.Hour, time.Minute, 6*time.Hour + time.Minute},
 	} {
 		if got := at(c.passed, c.step); got != c.want {
 			t.Errorf("after %v, with a step of %v: %v, want %v", c.passed, c.step, got, c.want)

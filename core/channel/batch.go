@@ -66,6 +66,9 @@ func (b *Batch) Advance(now time.Time) {
 	}
 }
 
+// Time returns the shard's time as of the batch, see Time.
+func (b *Batch) Time() uint64 { return b.shard.time }
+
 // Restarted says whether the process has just begun, which must not matter: planted.ReuseSeq.
 func (b *Batch) Restarted(yes bool) { b.reuse = yes }
 

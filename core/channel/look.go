@@ -14,6 +14,13 @@ func Floor(r Reader) relay.Epoch {
 	return sh.floor
 }
 
+// Time returns the shard's time, Unix ms: that of the latest batch. It stands still while a leader's
+// clock is behind it.
+func Time(r Reader) uint64 {
+	sh := loadShard(r)
+	return sh.time
+}
+
 // Defined reports whether a namespace is defined, and whether its policy is p.
 func Defined(r Reader, ns relay.Namespace, p Policy) (defined, same bool) {
 	v, ok := r.Get(appendName(nil, kindPolicy, ns))

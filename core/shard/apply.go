@@ -23,10 +23,12 @@ const (
 	upkeepProducers = 1024
 )
 
-// Upkeep returns the commands that retention and expiry ask for now, of a bounded size. None:
-// nothing is due.
-func Upkeep(r channel.Reader, now time.Time) []Command {
-	var list []Command
+// Upkeep returns the commands that retention and expiry ask for now, or at the log's time if that
+// is later, of a bounded size. None: nothing is due.
+func Upkeep(r channel.Reader, now time.Time) (list []Command) {
+	if at := time.UnixMilli(int64(channel.Time(r))); at.After(now) {
+		now = at
+	}
 	if steps := channel.Due(r, now, upkeepMessages); len(steps) > 0 {
 		list = append(list, Command{Steps: steps})
 	}

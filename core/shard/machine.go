@@ -100,8 +100,25 @@ func (r *run) entries() error {
 		WriteApplied(r.v, r.at)
 	}
 	r.a.Result.Applied = r.at
-	r.a.Result.Due = channel.NextDue(r.v)
+	r.a.Result.Due = r.due()
 	return nil
+}
+
+// due is when retention has to look again: at once, where its time has come in the log, though the
+// leader's clock may be behind that.
+func (r *run) due() uint64 {
+	at := channel.NextDue(r.v)
+	if at <= 1 {
+		return at
+	}
+	now := r.batch.Time()
+	if !r.open {
+		now = channel.Time(r.v)
+	}
+	if at <= now {
+		return 1
+	}
+	return at
 }
 
 // entry runs one entry. One of raft's own is empty.
