@@ -3,6 +3,7 @@ package shard
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"time"
 
 	"go.etcd.io/raft/v3"
@@ -114,19 +115,28 @@ func (r *replica) expireReads(now time.Time) {
 		r.asking = append(q.waiters, r.asking...)
 	}
 	late := now.Add(-readWithin)
-	keep := r.asking[:0]
 	var refused []barrier
-	for _, b := range r.asking {
+	r.asking, refused = expired(r.asking, late, refused)
+	for i := range r.reads { // what is known is perhaps never applied here
+		r.reads[i].waiters, refused = expired(r.reads[i].waiters, late, refused)
+	}
+	r.reads = slices.DeleteFunc(r.reads, func(q read) bool { return q.known && len(q.waiters) == 0 })
+	for _, b := range refused {
+		b.done(relay.End{Code: relay.Unavailable, RetryAfter: 100 * time.Millisecond,
+			Detail: r.id.Shard.String() + ": its leader does not answer"})
+	}
+}
+
+// expired moves what waits since late, or before, from list to refused.
+func expired(list []barrier, late time.Time, refused []barrier) (keep, all []barrier) {
+	keep = list[:0]
+	for _, b := range list {
 		if b.at.After(late) {
 			keep = append(keep, b)
 		} else {
 			refused = append(refused, b)
 		}
 	}
-	clear(r.asking[len(keep):])
-	r.asking = keep
-	for _, b := range refused {
-		b.done(relay.End{Code: relay.Unavailable, RetryAfter: 100 * time.Millisecond,
-			Detail: r.id.Shard.String() + ": its leader does not answer"})
-	}
+	clear(list[len(keep):])
+	return keep, refused
 }

@@ -146,7 +146,8 @@ func (h *Host) guard() {
 	}
 }
 
-// Open adds a replica that the store has.
+// Open adds a replica that the store has. One that has applied its own removal, and crashed before
+// that was done, is removed.
 func (h *Host) Open(r Replica) error {
 	if err := h.free(r); err != nil {
 		return err
@@ -164,7 +165,11 @@ func (h *Host) Open(r Replica) error {
 		return fmt.Errorf("open %v: read state: %w", r, err)
 	}
 	var descriptor *Descriptor
-	if have {
+	if have && d.Member(r.Number) == nil {
+		h.dying[r] = nil // no Apply of it is out
+		h.out.Writes = append(h.out.Writes, &Write{Replica: r, Remove: true, Sync: true})
+		return nil
+	} else if have {
 		descriptor = &d
 	} else if info.Last.Index > 0 {
 		return fmt.Errorf("open %v: %w: its log ends at %d, and its state has no descriptor", r, ErrDamaged, info.Last.Index)
