@@ -2,15 +2,14 @@ package client
 
 import (
 	"errors"
-	"flag"
 	"math/rand/v2"
-	"os"
 	"strconv"
 	"testing"
 	"time"
 
 	"github.com/meridian-relay/meridian/core/channel"
 	"github.com/meridian-relay/meridian/core/memview"
+	"github.com/meridian-relay/meridian/internal/campaign"
 	"github.com/meridian-relay/meridian/relay"
 	"github.com/meridian-relay/meridian/relay/wire"
 )
@@ -301,16 +300,7 @@ func (s *storm) verify() (unknown int) {
 
 // TestCampaignOutbox plays storms until MERIDIAN_FOR is over.
 func TestCampaignOutbox(t *testing.T) {
-	seed, length := uint64(1), 3*time.Second
-	if v, err := strconv.ParseUint(os.Getenv("MERIDIAN_SEED"), 10, 64); err == nil {
-		seed = v
-	}
-	if v, err := time.ParseDuration(os.Getenv("MERIDIAN_FOR")); err == nil {
-		length = v
-	} else if flag.Lookup("test.short").Value.String() == "true" {
-		length = time.Second
-	}
-	t.Logf("seed %d for %v", seed, length)
+	seed, length := campaign.Settings(t, 3*time.Second)
 	storms, posts, unknown := 0, 0, 0
 	for start := time.Now(); time.Since(start) < length && !t.Failed(); storms++ {
 		s := newStorm(t, seed+uint64(storms))

@@ -3,13 +3,12 @@ package core
 import (
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"strconv"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/meridian-relay/meridian/core/channel"
+	"github.com/meridian-relay/meridian/internal/campaign"
 	"github.com/meridian-relay/meridian/relay"
 	"github.com/meridian-relay/meridian/relay/relaytest"
 )
@@ -19,14 +18,7 @@ import (
 // a Gap before the hole. MERIDIAN_SEED and MERIDIAN_FOR set where it begins and how long it
 // takes.
 func TestCampaignBare(t *testing.T) {
-	seed, length := uint64(1), 3*time.Second
-	if v, err := strconv.ParseUint(os.Getenv("MERIDIAN_SEED"), 10, 64); err == nil {
-		seed = v
-	}
-	if v, err := time.ParseDuration(os.Getenv("MERIDIAN_FOR")); err == nil {
-		length = v
-	}
-	t.Logf("seed %d", seed)
+	seed, length := campaign.Settings(t, 3*time.Second)
 	b := open(t, BareConfig{Namespaces: map[relay.Namespace]channel.Policy{
 		"all": {}, "few": {Count: 200}, "keyed": {Age: 50 * time.Millisecond, Keyed: true},
 	}})

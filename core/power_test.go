@@ -2,11 +2,11 @@ package core
 
 import (
 	"math/rand/v2"
-	"os"
 	"strconv"
 	"testing"
 	"time"
 
+	"github.com/meridian-relay/meridian/internal/campaign"
 	checker "github.com/meridian-relay/meridian/internal/check"
 )
 
@@ -14,14 +14,7 @@ import (
 // and again, under load: what was not synced is gone, or in part. MERIDIAN_SEED and MERIDIAN_FOR
 // set where it begins and how long it takes.
 func TestCampaignPower(t *testing.T) {
-	seed, length := uint64(1), time.Duration(0)
-	if v, err := strconv.ParseUint(os.Getenv("MERIDIAN_SEED"), 10, 64); err == nil {
-		seed = v
-	}
-	if v, err := time.ParseDuration(os.Getenv("MERIDIAN_FOR")); err == nil {
-		length = v
-	}
-	t.Logf("MERIDIAN_SEED=%d MERIDIAN_FOR=%v", seed, length)
+	seed, length := campaign.Settings(t, 0)
 	for began := time.Now(); ; seed++ {
 		x, v := powerCuts(t, seed, 5)
 		mustHold(t, x, v)

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"os"
-	"strconv"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -14,6 +12,7 @@ import (
 
 	"github.com/meridian-relay/meridian/core"
 	"github.com/meridian-relay/meridian/core/channel"
+	"github.com/meridian-relay/meridian/internal/campaign"
 	"github.com/meridian-relay/meridian/relay"
 	"github.com/meridian-relay/meridian/relay/relaytest"
 	"github.com/meridian-relay/meridian/relay/wire"
@@ -189,21 +188,12 @@ func (f *flaky) Publish(p relay.Publication, answer func(relay.Position, relay.E
 	return f.Upstream.Publish(p, answer)
 }
 
-func setting[T any](name string, zero T, parse func(string) (T, error)) T {
-	if v, err := parse(os.Getenv(name)); err == nil {
-		return v
-	}
-	return zero
-}
-
 // Over a way that loses and refuses, every message that was answered stands once, in order, at
 // the position answered; none that was refused stands.
 func TestCampaignBatch(t *testing.T) {
 	t.Parallel()
-	seed := setting("MERIDIAN_SEED", 1, strconv.Atoi)
-	length := setting("MERIDIAN_FOR", 3*time.Second, time.ParseDuration)
-	t.Logf("seed %d", seed)
-	random := rand.New(rand.NewPCG(uint64(seed), 0))
+	seed, length := campaign.Settings(t, 3*time.Second)
+	random := rand.New(rand.NewPCG(seed, 0))
 	for end, round := time.Now().Add(length), 0; time.Now().Before(end) && !t.Failed(); round++ {
 		way := rand.New(rand.NewPCG(random.Uint64(), 0))
 		synctest.Test(t, func(t *testing.T) { batchRound(t, way) })

@@ -4,13 +4,12 @@ import (
 	"bytes"
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"strconv"
 	"testing"
 	"time"
 
 	"github.com/meridian-relay/meridian/core/channel"
 	"github.com/meridian-relay/meridian/core/memview"
+	told "github.com/meridian-relay/meridian/internal/campaign"
 	"github.com/meridian-relay/meridian/relay"
 	"github.com/meridian-relay/meridian/relay/relaytest"
 )
@@ -19,21 +18,7 @@ import (
 // batch, and on a naive model: both machines hold the same bytes, and answer and read as the
 // model says. MERIDIAN_SEED and MERIDIAN_FOR set where it begins and how long it takes.
 func TestCampaignChannel(t *testing.T) {
-	seed, length := uint64(1), 3*time.Second
-	if s := os.Getenv("MERIDIAN_SEED"); s != "" {
-		v, err := strconv.ParseUint(s, 10, 64)
-		if err != nil {
-			t.Fatal(err)
-		}
-		seed = v
-	}
-	if s := os.Getenv("MERIDIAN_FOR"); s != "" {
-		v, err := time.ParseDuration(s)
-		if err != nil {
-			t.Fatal(err)
-		}
-		length = v
-	}
+	seed, length := told.Settings(t, 3*time.Second)
 	commands := 0
 	begin := time.Now()
 	for ; time.Since(begin) < length; seed++ {

@@ -3,22 +3,17 @@
 package shard_test
 
 import (
-	"os"
 	"strconv"
 	"testing"
 	"time"
+
+	"github.com/meridian-relay/meridian/internal/campaign"
 )
 
 // TestCampaignGroup runs the simulation, seed after seed. MERIDIAN_SEED and MERIDIAN_FOR set where
 // it begins and how long it takes. A seed that fails is shrunk, and replays with MERIDIAN_SEED.
 func TestCampaignGroup(t *testing.T) {
-	seed, length := uint64(1), 3*time.Second
-	if v, err := strconv.ParseUint(os.Getenv("MERIDIAN_SEED"), 10, 64); err == nil {
-		seed = v
-	}
-	if v, err := time.ParseDuration(os.Getenv("MERIDIAN_FOR")); err == nil {
-		length = v
-	}
+	seed, length := campaign.Settings(t, 3*time.Second)
 	var total stats
 	runs, few := 0, 0
 	var simulated time.Duration

@@ -4,39 +4,19 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"strconv"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/meridian-relay/meridian/internal/campaign"
 	"github.com/meridian-relay/meridian/internal/wan"
 )
-
-// campaign returns the seed and the length of a random test, from MERIDIAN_SEED and
-// MERIDIAN_FOR.
-func campaign(t *testing.T) (seed uint64, length time.Duration) {
-	t.Helper()
-	seed, length = 1, 3*time.Second
-	var err error
-	if s := os.Getenv("MERIDIAN_SEED"); s != "" {
-		if seed, err = strconv.ParseUint(s, 10, 64); err != nil {
-			t.Fatalf("MERIDIAN_SEED=%q: %v", s, err)
-		}
-	}
-	if s := os.Getenv("MERIDIAN_FOR"); s != "" {
-		if length, err = time.ParseDuration(s); err != nil {
-			t.Fatalf("MERIDIAN_FOR=%q: %v", s, err)
-		}
-	}
-	t.Logf("MERIDIAN_SEED=%d MERIDIAN_FOR=%v", seed, length)
-	return seed, length
-}
 
 // TestCampaignNetwork lets a publisher and a subscriber run, in rounds of a channel each, over
 // networks that change at random: each number arrives once, in order.
 func TestCampaignNetwork(t *testing.T) {
-	seed, length := campaign(t)
+	seed, length := campaign.Settings(t, 3*time.Second)
 	rng := rand.New(rand.NewPCG(seed, 0))
 	r := startRelay(t)
 	upward, upURL := r.path()

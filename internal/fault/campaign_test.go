@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/meridian-relay/meridian/core/shard"
+	"github.com/meridian-relay/meridian/internal/campaign"
 )
 
 // memberships are faults in the midst of which members of groups are exchanged, with a snapshot each.
@@ -82,19 +83,7 @@ func (f *fleet) begin(x *node) {
 // TestCampaignDurable lets random faults strike a fleet of three nodes under load, in rounds, and
 // judges each.
 func TestCampaignDurable(t *testing.T) {
-	seed, length := uint64(1), time.Duration(0)
-	var err error
-	if s := os.Getenv("MERIDIAN_SEED"); s != "" {
-		if seed, err = strconv.ParseUint(s, 10, 64); err != nil {
-			t.Fatalf("MERIDIAN_SEED=%q: %v", s, err)
-		}
-	}
-	if s := os.Getenv("MERIDIAN_FOR"); s != "" {
-		if length, err = time.ParseDuration(s); err != nil {
-			t.Fatalf("MERIDIAN_FOR=%q: %v", s, err)
-		}
-	}
-	t.Logf("MERIDIAN_SEED=%d MERIDIAN_FOR=%v", seed, length)
+	seed, length := campaign.Settings(t, 0)
 	mixed := slices.Concat(faults, memberships)
 	rng := rand.New(rand.NewPCG(seed, 0))
 	f := newFleet(t, 3)

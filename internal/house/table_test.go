@@ -65,6 +65,8 @@ var rooms = []room{
 		"who operates a process finds the same everywhere; what it means is the process's affair"},
 	{"internal/stack", nil,
 		"parts start and stop in the same way, whatever they are"},
+	{"internal/campaign", nil,
+		"every test of chance is told the same way what to do"},
 	{"internal/program", nil,
 		"who runs the built binary from outside needs nothing of what is inside"},
 	{"internal/house", nil, "it reads, it does not use"},

@@ -3,12 +3,11 @@ package hub
 import (
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"strconv"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/meridian-relay/meridian/internal/campaign"
 	"github.com/meridian-relay/meridian/relay"
 )
 
@@ -16,15 +15,7 @@ import (
 // what it has: every reliable log is contiguous or has a gap, every reader arrives at the end,
 // and nothing is left behind. MERIDIAN_SEED (1) and MERIDIAN_FOR (3s) choose the rounds.
 func TestCampaignHub(t *testing.T) {
-	seed, err := strconv.ParseUint(env("MERIDIAN_SEED", "1"), 10, 64)
-	if err != nil {
-		t.Fatal(err)
-	}
-	long, err := time.ParseDuration(env("MERIDIAN_FOR", "3s"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Logf("seed %d, for %v", seed, long)
+	seed, long := campaign.Settings(t, 3*time.Second)
 	rounds := 0
 	for begun := time.Now(); time.Since(begun) < long && !t.Failed(); rounds++ {
 		t.Run(fmt.Sprint("seed=", seed+uint64(rounds)), func(t *testing.T) {
@@ -34,13 +25,6 @@ func TestCampaignHub(t *testing.T) {
 		})
 	}
 	t.Logf("%d rounds", rounds)
-}
-
-func env(name, def string) string {
-	if v := os.Getenv(name); v != "" {
-		return v
-	}
-	return def
 }
 
 var names = []relay.Channel{"chat:a", "chat:b", "chat:c"}

@@ -5,14 +5,13 @@ import (
 	"errors"
 	"io"
 	"math/rand/v2"
-	"os"
 	"reflect"
-	"strconv"
 	"testing"
 	"time"
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/meridian-relay/meridian/internal/campaign"
 	"github.com/meridian-relay/meridian/relay/wire"
 )
 
@@ -27,15 +26,7 @@ const (
 // by the other, and damaged ones, on which both must agree. MERIDIAN_SEED (1) and MERIDIAN_FOR
 // (3s) choose the rounds.
 func TestCampaignJavaScript(t *testing.T) {
-	seed, length := uint64(1), 3*time.Second
-	if v, err := strconv.ParseUint(os.Getenv("MERIDIAN_SEED"), 10, 64); err == nil {
-		seed = v
-	}
-	if v, err := time.ParseDuration(os.Getenv("MERIDIAN_FOR")); err == nil {
-		length = v
-	} else if testing.Short() {
-		length = time.Second
-	}
+	seed, length := campaign.Settings(t, 3*time.Second)
 	js := startJS(t)
 	for _, g := range loadGolden(t) {
 		if g.Type != "Datagram" {
