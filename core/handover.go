@@ -141,15 +141,19 @@ func (n *Node) sendHome(ctx context.Context) {
 		s := &plan.shards[i]
 		r := n.local.replica(s.id)
 		// What a leader of class ephemeral has in its memory would be lost.
-		if r == nil || !r.leads() || r.class() == shard.Ephemeral || ctx.Err() != nil {
+		if r == nil || r.class() == shard.Ephemeral || ctx.Err() != nil {
+			continue
+		}
+		// Most are where they are to be, which is seen without asking the Host.
+		if v := r.view.Load(); v == nil || n.placeElsewhere(v.Role, v.Descriptor, s.voters[0]) == nil {
 			continue
 		}
 		status, ok := n.status(s.id)
-		if !ok || status.Descriptor == nil || status.Role != shard.Leading {
+		if !ok {
 			continue
 		}
-		m := n.placeOf(status.Descriptor, s.voters[0])
-		if m == nil || m.Node == n.cfg.Name || !n.wellHere(m.Node) {
+		m := n.placeElsewhere(status.Role, status.Descriptor, s.voters[0])
+		if m == nil {
 			continue
 		}
 		// One that is behind would hold publishes up until it has caught up.
@@ -164,6 +168,18 @@ func (n *Node) sendHome(ctx context.Context) {
 			cancel()
 		}
 	}
+}
+
+// placeElsewhere returns the voter on another node, and a well one, that is to lead what is led
+// here. nil: there is none.
+func (n *Node) placeElsewhere(role shard.RoleOf, d *shard.Descriptor, home shard.Node) *shard.Member {
+	if role != shard.Leading || d == nil {
+		return nil
+	}
+	if m := n.placeOf(d, home); m != nil && m.Node != n.cfg.Name && n.wellHere(m.Node) {
+		return m
+	}
+	return nil
 }
 
 // placeOf returns the voter that is to lead: the one that an operator prefers, and the home's while

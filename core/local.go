@@ -115,14 +115,19 @@ func (l *Local) replica(id shard.ID) *replica {
 	return l.replicas[id]
 }
 
+// all calls f for every replica, under a lock: f does no more than look at it.
+func (l *Local) all(f func(*replica)) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	for _, r := range l.replicas {
+		f(r)
+	}
+}
+
 // each calls f for every replica, in order of shards.
 func (l *Local) each(f func(*replica)) {
-	l.mu.RLock()
-	list := make([]*replica, 0, len(l.replicas))
-	for _, r := range l.replicas {
-		list = append(list, r)
-	}
-	l.mu.RUnlock()
+	var list []*replica
+	l.all(func(r *replica) { list = append(list, r) })
 	slices.SortFunc(list, func(a, b *replica) int { return a.id.Compare(b.id) })
 	for _, r := range list {
 		f(r)

@@ -47,7 +47,7 @@ func (w *network) strandedNow() string {
 	heard := len(w.alive)
 	w.mu.Unlock()
 	replicas, leaderless := 0, 0
-	n.local.each(func(r *replica) {
+	n.local.all(func(r *replica) {
 		if v := r.view.Load(); v == nil || v.Removed || r.class() == 0 {
 			return // without a state it serves nobody, and the router knows
 		}
