@@ -59,14 +59,6 @@ func appendEntry(b []byte, id uint64, now time.Time) []byte {
 	return binary.AppendUvarint(b, uint64(max(now.UnixMilli(), 0)))
 }
 
-// entryID returns the proposal's id; false: the entry has none, such as one of raft's own.
-func entryID(data []byte) (uint64, bool) {
-	if len(data) < entryHeader || data[0] != entryVersion {
-		return 0, false
-	}
-	return binary.BigEndian.Uint64(data[1:]), true
-}
-
 // Flags of a publish.
 const (
 	flagProducer = 1 << iota // producer, number and age follow
