@@ -259,8 +259,10 @@ func (r *runner) stage(ctx context.Context, f *shard.Fetch) (shard.Staging, erro
 		return nil, err
 	}
 	if err := r.mail.Fetch(ctx, f, staging); err != nil {
-		r.log.Warn("state not fetched", "replica", f.Replica.String(), "from", f.From, "err", err)
-		staging.Close()
+		if ctx.Err() == nil { // else the node ends, and goes on there after a restart
+			r.log.Warn("state not fetched", "replica", f.Replica.String(), "from", f.From, "err", err)
+			staging.Close()
+		}
 		return nil, err
 	}
 	return staging, nil

@@ -345,3 +345,44 @@ func flipAll(t *testing.T, fsys vfs.FS, dir, end string) {
 		}
 	}
 }
+
+// Whoever freezes a state does not wait for a disk that hangs below one that is staged.
+func TestFreezeWaitsForNoStaging(t *testing.T) {
+	hang, hung := make(chan struct{}), make(chan struct{}, 64)
+	f := &faulty{fail: func(op errorfs.Op) error {
+		if strings.Contains(op.Path, "/"+stagingName+"/") {
+			hung <- struct{}{}
+			<-hang
+		}
+		return nil
+	}}
+	s, _ := run(t, testConfig(errorfs.Wrap(vfs.NewMem(), f)))
+	mustWrite(t, s, &shard.Write{Replica: one, Create: true, Genesis: genesis(1), Sync: true})
+	f.on.Store(true)
+	staged := make(chan error, 1)
+	go func() {
+		_, err := s.Stage(shard.Replica{Shard: 1, Number: 2}, shard.Place{Index: 8, Term: 3})
+		staged <- err
+	}()
+	<-hung
+	frozen := make(chan error, 1)
+	go func() {
+		x, err := s.Freeze(one)
+		if err == nil {
+			x.Close()
+		}
+		frozen <- err
+	}()
+	select {
+	case err := <-frozen:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("it waits for the staging")
+	}
+	close(hang)
+	if err := <-staged; err != nil {
+		t.Error(err)
+	}
+}

@@ -14,6 +14,9 @@ const frozenIdle = time.Minute
 
 // snapshots are the states that are sent and received just now.
 type snapshots struct {
+	// opening is held while a staging is opened, which takes as long as the disk does.
+	opening sync.Mutex
+	// mu is held for no I/O: whoever freezes a state must not wait for one that is staged.
 	mu     sync.Mutex
 	frozen map[*frozen]struct{}
 	staged map[stageID]*staging
@@ -132,7 +135,7 @@ func (f *frozen) Chunk(from []byte, size int) (shard.Chunk, error) {
 	return c, f.r.Err()
 }
 
-// closeSnapshots closes what callers left open.
+// closeSnapshots closes what callers left open. What is staged stays, for the next process.
 func (s *Store) closeSnapshots() {
 	s.snapshots.mu.Lock()
 	defer s.snapshots.mu.Unlock()
@@ -140,4 +143,11 @@ func (s *Store) closeSnapshots() {
 		f.drop(0)
 	}
 	clear(s.snapshots.frozen)
+	for _, st := range s.snapshots.staged {
+		if st.gone = true; st.table != nil && s.Err() == nil {
+			_ = st.table.Close() // it is written anew
+			st.table = nil
+		}
+	}
+	clear(s.snapshots.staged)
 }

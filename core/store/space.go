@@ -22,8 +22,12 @@ type space struct {
 	readOnly atomic.Bool
 
 	mu      sync.Mutex
-	ballast bool // it is there
+	ballast bool      // it is there
+	failed  time.Time // when it could not be made
 }
+
+// ballastAgain is how long the store leaves it at that when no ballast can be made.
+const ballastAgain = 10 * time.Minute
 
 // watchSpace looks at the disk now and then.
 func (s *Store) watchSpace(ctx context.Context) {
@@ -95,13 +99,14 @@ func (s *Store) makeBallast(total uint64) {
 	if size == 0 {
 		size = min(maxBallast, int64(total/100))
 	}
-	if s.space.ballast || size < 0 {
+	if s.space.ballast || size < 0 || !s.space.failed.IsZero() && time.Since(s.space.failed) < ballastAgain {
 		return
 	}
 	path := s.cfg.FS.PathJoin(s.cfg.Dir, ballastName)
 	if err := s.fillBallast(path, size); err != nil {
 		s.cfg.FS.Remove(path)
-		s.cfg.Logger.Warn("no ballast", "dir", s.cfg.Dir, "err", err)
+		s.space.failed = time.Now()
+		s.cfg.Logger.Warn("no ballast: a disk that is full leaves no room for trimming", "dir", s.cfg.Dir, "err", err, "again", ballastAgain)
 		return
 	}
 	s.space.ballast = true

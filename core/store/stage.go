@@ -59,13 +59,12 @@ func (s *Store) Stage(replica shard.Replica, at shard.Place) (shard.Staging, err
 		return nil, err
 	}
 	n := &s.snapshots
-	n.mu.Lock()
-	defer n.mu.Unlock()
+	n.opening.Lock()
+	defer n.opening.Unlock()
 	id := stageID{replica, at}
-	if st := n.staged[id]; st != nil {
+	if st, count := n.staging(id); st != nil {
 		return st, nil
-	}
-	if len(n.staged) >= s.cfg.Staged {
+	} else if count >= s.cfg.Staged {
 		return nil, shard.ErrBusy
 	}
 	if err := s.dropOlder(id); err != nil {
@@ -75,11 +74,20 @@ func (s *Store) Stage(replica shard.Replica, at shard.Place) (shard.Staging, err
 	if err := st.resume(); err != nil {
 		return nil, s.fail("stage a state", err)
 	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
 	if n.staged == nil {
 		n.staged = make(map[stageID]*staging)
 	}
 	n.staged[id] = st
 	return st, nil
+}
+
+// staging returns the one of an id, or nil, and how many there are.
+func (n *snapshots) staging(id stageID) (*staging, int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.staged[id], len(n.staged)
 }
 
 // dropOlder removes what was staged for the same replica at other places.
@@ -91,7 +99,10 @@ func (s *Store) dropOlder(id stageID) error {
 	}
 	for _, name := range names {
 		other, ok := parseStageID(name)
-		if !ok || other == id || other.replica != id.replica || s.snapshots.staged[other] != nil {
+		if !ok || other == id || other.replica != id.replica {
+			continue
+		}
+		if st, _ := s.snapshots.staging(other); st != nil {
 			continue
 		}
 		if err := s.fs.RemoveAll(s.fs.PathJoin(dir, name)); err != nil {
