@@ -127,6 +127,7 @@ func flip(t *testing.T, path string, share float64) {
 const (
 	exitForeign = 21
 	exitDamaged = 22
+	exitDisk    = 23
 	exitEmpty   = 24
 )
 

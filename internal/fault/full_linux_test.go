@@ -9,6 +9,19 @@ import (
 	"time"
 )
 
+// fullWithin is the longest that a node without any room goes on: it writes into what it has.
+const fullWithin = 60 * time.Second
+
+// nearlyFull waits until a node says that it refuses publishes.
+func (f *fleet) nearlyFull(t *testing.T, x *node) {
+	t.Helper()
+	for late := time.Now().Add(away); f.metric(x, "store_read_only") != 1; time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(late) {
+			t.Fatalf("%s takes publishes on a disk that is nearly full", x.name)
+		}
+	}
+}
+
 // TestFullDisk fills the disk of a leader, first nearly, then wholly, under load. It needs to be
 // root, for a file system of its own.
 func TestFullDisk(t *testing.T) {
@@ -54,18 +67,31 @@ func TestFullDisk(t *testing.T) {
 		}
 	}
 	for _, c := range []struct {
-		name string
-		left int
-	}{{"nearly", 30 << 20}, {"wholly", 0}} {
+		name        string
+		left, bytes int
+	}{{"nearly", 30 << 20, 0}, {"wholly", 0, 10_000}} {
 		f.within(c.name, func(t *testing.T) {
 			f.heal()
-			l := newLoad(t, f, "full-"+c.name, loadConfig{})
+			l := newLoad(t, f, "full-"+c.name, loadConfig{bytes: c.bytes})
 			l.healthy()
 			f.transferTo(victim, x)
-			fill(c.left)
-			time.Sleep(2 * away)
-			if code, ended := x.ended(0); ended {
-				t.Logf("%s ended with code %d: %s", x.name, code, x.tail(2))
+			if c.left > 0 {
+				fill(c.left)
+				f.nearlyFull(t, x)
+				time.Sleep(2 * away)
+				if code, ended := x.ended(0); ended {
+					t.Errorf("%s ended with code %d: %s", x.name, code, x.tail(2))
+				}
+			} else {
+				// What the node gives back, its ballast among it, is taken too.
+				code, ended := 0, false
+				for late := time.Now().Add(fullWithin); !ended && time.Now().Before(late); {
+					fill(c.left)
+					code, ended = x.ended(100 * time.Millisecond)
+				}
+				if !ended || code != exitDisk {
+					t.Errorf("without any room %s ended: %t, with code %d, want %d: %s", x.name, ended, code, exitDisk, x.tail(2))
+				}
 			}
 			f.must(os.Remove(ballast))
 			f.heal()
