@@ -16,6 +16,9 @@ import (
 func (h *Host) Take() Work {
 	h.drain()
 	if h.err != nil {
+		for _, a := range h.out.Applies { // nobody else knows those who wait for it any more
+			a.Abandon()
+		}
 		h.out = Work{}
 		return Work{}
 	}

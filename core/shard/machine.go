@@ -1,6 +1,7 @@
 package shard
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -159,7 +160,9 @@ func (r *run) entry(data []byte, p *proposal) error {
 		if !body.done() {
 			return fmt.Errorf("%w: command of kind %d", ErrDamaged, k)
 		}
-		if err := r.command(&c); err != nil && p != nil {
+		if err := r.command(&c); errors.Is(err, ErrDamaged) {
+			return err
+		} else if err != nil && p != nil {
 			p.err = err
 		}
 	}
@@ -184,7 +187,8 @@ func (r *run) publish(pub *relay.Publication, p *proposal, n int) {
 	}
 }
 
-// command runs a command other than a publish. An error is its refusal, the same everywhere.
+// command runs a command other than a publish. An error is its refusal, the same everywhere, unless
+// it is ErrDamaged.
 func (r *run) command(c *Command) error {
 	b := r.batch
 	switch {

@@ -146,6 +146,15 @@ func TestMachineDamage(t *testing.T) {
 	if err := m.Run(&Apply{Entries: []*raftpb.Entry{normal(2, data)}}, v); !errors.Is(err, ErrDamaged) {
 		t.Errorf("a damaged state: %v", err)
 	}
+	for name, c := range map[string]Command{"version": {Version: 2}, "prefer": {Prefer: &PreferChange{Member: 1}}} {
+		v := born(t)
+		v.Set(keyDescriptor, []byte{9})
+		data, err := appendCommand(bytes.Clone(head), &c)
+		must(t, err)
+		if err := m.Run(&Apply{Entries: []*raftpb.Entry{normal(2, data)}}, v); !errors.Is(err, ErrDamaged) {
+			t.Errorf("a damaged descriptor under a command of %s: %v", name, err)
+		}
+	}
 	must(t, m.Run(&Apply{Entries: []*raftpb.Entry{normal(2, data)}}, born(t)))
 	if err := m.Run(&Apply{Entries: []*raftpb.Entry{normal(2, data)}}, memview.New()); !errors.Is(err, ErrDamaged) {
 		t.Errorf("no state: %v", err)
