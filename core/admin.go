@@ -145,6 +145,10 @@ func (n *Node) faults(d *shard.Descriptor) []string {
 
 // Channels implements nodeapi.Node.
 func (n *Node) Channels(prefix string, after relay.Channel, limit int) (list []nodeapi.Channel, err error) {
+	first := func() {
+		slices.SortFunc(list, func(a, b nodeapi.Channel) int { return cmp.Compare(a.Channel, b.Channel) })
+		list = list[:min(len(list), limit)]
+	}
 	n.local.each(func(r *replica) {
 		if err == nil {
 			err = n.inState(r, func(v channel.Reader) {
@@ -156,10 +160,13 @@ func (n *Node) Channels(prefix string, after relay.Channel, limit int) (list []n
 					list, found = append(list, n.channel(r, i)), found+1
 				}
 			})
+			if len(list) > 4*limit { // each replica may have as many
+				first()
+			}
 		}
 	})
-	slices.SortFunc(list, func(a, b nodeapi.Channel) int { return cmp.Compare(a.Channel, b.Channel) })
-	return list[:min(len(list), limit)], err
+	first()
+	return list, err
 }
 
 // inState calls f with what a replica has of channels: its state, or its memory.

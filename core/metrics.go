@@ -2,6 +2,7 @@ package core
 
 import (
 	"net/http"
+	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -28,8 +29,10 @@ type gauge struct {
 }
 
 type gauges struct {
-	list  []gauge
-	begin func() // reads what the gauges share
+	list []gauge
+
+	mu    sync.Mutex // several may ask at once
+	begin func()     // reads what the gauges share
 }
 
 func (g *gauges) Describe(out chan<- *prometheus.Desc) {
@@ -39,6 +42,8 @@ func (g *gauges) Describe(out chan<- *prometheus.Desc) {
 }
 
 func (g *gauges) Collect(out chan<- prometheus.Metric) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	g.begin()
 	for _, x := range g.list {
 		out <- prometheus.MustNewConstMetric(x.desc, x.kind, x.read())

@@ -72,18 +72,22 @@ func openNotes(fsys store.FS, dir string) (*notes, bool, error) {
 	return n, true, nil
 }
 
-// change changes the record and makes that durable before it returns.
+// change changes the record and makes that durable before it returns. After an error nothing has
+// changed here, though the file may have.
 func (n *notes) change(f func(*record)) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	f(&n.now)
-	raw, err := json.MarshalIndent(&n.now, "", "  ")
+	next := n.now
+	next.Places, next.Stores = maps.Clone(n.now.Places), maps.Clone(n.now.Stores)
+	f(&next)
+	raw, err := json.MarshalIndent(&next, "", "  ")
 	if err == nil {
 		err = store.ReplaceFile(n.fs, n.path, append(raw, '\n'))
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", n.path, err)
 	}
+	n.now = next
 	return nil
 }
 

@@ -84,3 +84,24 @@ func TestNotesKeepPlaces(t *testing.T) {
 		t.Error("nothing was to be known of c:", err)
 	}
 }
+
+// What could not be written is not known either: a store that was met so would be another one's
+// after a restart.
+func TestNotesForgetWhatIsNotDurable(t *testing.T) {
+	dir := t.TempDir()
+	n, _, err := openNotes(store.Disk(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := n.met("n2", shard.StoreID{1}, false); err == nil {
+			t.Error("it is met though that is not durable")
+		}
+	}
+	if _, ok := n.store("n2"); ok {
+		t.Error("its store is known")
+	}
+}
