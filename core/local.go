@@ -30,6 +30,8 @@ type Local struct {
 
 	mu       sync.RWMutex
 	replicas map[shard.ID]*replica // the newest of each shard
+	// leaderless is how many of them know no leader, or more: one that is replaced still counts.
+	leaderless atomic.Int32
 }
 
 var _ relay.Upstream = (*Local)(nil)

@@ -216,17 +216,26 @@ func (r *runner) event(ctx context.Context, e *shard.Event) {
 	}
 	switch {
 	case e.Removed, e.Stopped: // what a stopped one has may be what never was
-		delete(r.leaderless, p)
+		r.led(p)
 		r.local.remove(p)
 	case e.Leader != 0:
-		delete(r.leaderless, p)
-		p.leaderless = time.Time{}
+		r.led(p)
 		r.local.interrupt(p, false)
 	case p.leaderless.IsZero():
 		p.leaderless = r.local.clock()
 		r.leaderless[p] = struct{}{}
+		r.local.leaderless.Add(1)
 	}
 	r.changed(p, e)
+}
+
+// led notes that a replica does not lack a leader.
+func (r *runner) led(p *replica) {
+	delete(r.leaderless, p)
+	if !p.leaderless.IsZero() {
+		p.leaderless = time.Time{}
+		r.local.leaderless.Add(-1)
+	}
 }
 
 // lookForLeaders tells subscribers whose replica has been without a leader for long.
