@@ -14,7 +14,8 @@ import (
 // flushed once more, and then causes no sync.
 type flushes struct {
 	logged  atomic.Uint64 // bytes of entries
-	first   atomic.Int64  // when the first change was made that no flush began after; 0: none
+	first   atomic.Int64  // since when a change waits that no flush may have; 0: none does
+	dirty   atomic.Bool   // something changed since a flush began last
 	count   atomic.Uint64
 	freed   atomic.Uint64 // bytes of entries that were truncated since the log was flushed
 	ended   chan struct{} // a flush of states ended
@@ -43,8 +44,22 @@ func nudge(c chan struct{}) {
 }
 
 func (f *flushes) changed() {
+	if !f.dirty.Load() {
+		f.dirty.Store(true)
+	}
 	if f.first.Load() == 0 {
 		f.first.CompareAndSwap(0, time.Now().UnixNano())
+	}
+}
+
+// begin notes that a flush begins. It has what was there when its memory was taken, which is a
+// while ago where flushes queue: what changed since the flush before may be the next one's. Of what
+// rests, one flush more than it takes does no harm.
+func (f *flushes) begin() {
+	if f.dirty.Swap(false) {
+		f.first.Store(time.Now().UnixNano())
+	} else {
+		f.first.Store(0)
 	}
 }
 
@@ -138,10 +153,7 @@ func (s *Store) stateEvents() pebble.EventListener {
 		DataCorruption:  s.corruption,
 		WriteStallBegin: s.stallBegin("state"),
 		WriteStallEnd:   s.stallEnd,
-		FlushBegin: func(pebble.FlushInfo) {
-			// Changes from here on are the next flush's; one too many does no harm.
-			s.flushes.first.Store(0)
-		},
+		FlushBegin: func(pebble.FlushInfo) { s.flushes.begin() },
 		FlushEnd: func(info pebble.FlushInfo) {
 			if info.Err != nil {
 				return
