@@ -58,7 +58,7 @@ type Config struct {
 	// when several did at once. nil: nobody cares.
 	FetchEnded func(r shard.Replica, by shard.Number, err error)
 
-	UrgentItems  int           // urgent messages that wait for one node; 0: 4,096
+	UrgentItems  int           // urgent messages that wait for one node, of 4 MiB at most; 0: 65,536
 	BulkBytes    int           // of other messages that wait for one node; 0: 64 MiB
 	Beat         time.Duration // between signs of life; 0: 100 ms
 	LostAfter    time.Duration // silence after which a node is lost; 0: 1 s
@@ -87,7 +87,7 @@ func (c Config) complete() (Config, error) {
 	case c.ChunkSize > 1<<20:
 		return c, errors.New("peer: ChunkSize is above 1 MiB")
 	}
-	c.UrgentItems = cmp.Or(c.UrgentItems, 4096)
+	c.UrgentItems = cmp.Or(c.UrgentItems, 1<<16)
 	c.BulkBytes = cmp.Or(c.BulkBytes, 64<<20)
 	c.Beat = cmp.Or(c.Beat, 100*time.Millisecond)
 	c.LostAfter = cmp.Or(c.LostAfter, time.Second)
