@@ -141,7 +141,7 @@ func (n *Node) sendHome(ctx context.Context) {
 		s := &plan.shards[i]
 		r := n.local.replica(s.id)
 		// What a leader of class ephemeral has in its memory would be lost.
-		if r == nil || r.class() == shard.Ephemeral || ctx.Err() != nil {
+		if r == nil || !r.leads() || r.class() == shard.Ephemeral || ctx.Err() != nil {
 			continue
 		}
 		// Most are where they are to be, which is seen without asking the Host.
