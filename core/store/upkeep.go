@@ -153,7 +153,7 @@ func (s *Store) stateEvents() pebble.EventListener {
 		DataCorruption:  s.corruption,
 		WriteStallBegin: s.stallBegin("state"),
 		WriteStallEnd:   s.stallEnd,
-		FlushBegin: func(pebble.FlushInfo) { s.flushes.begin() },
+		FlushBegin:      func(pebble.FlushInfo) { s.flushes.begin() },
 		FlushEnd: func(info pebble.FlushInfo) {
 			if info.Err != nil {
 				return
