@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"go.etcd.io/raft/v3/raftpb"
+
 	"github.com/meridian-relay/meridian/core/shard"
 	"github.com/meridian-relay/meridian/core/store"
 	"github.com/meridian-relay/meridian/relay/relaytest"
@@ -45,7 +47,10 @@ func TestDiskErrorEndsAHangingNode(t *testing.T) {
 	l.node.inbox.ask(func(*shard.Host) { close(hangs); <-hold }, nil)
 	<-hangs
 	b.disk.FailSyncs(broken)
-	go l.node.store.Flush() // finds out
+	// A write finds out.
+	l.node.store.Submit(&shard.Write{
+		Replica: l.node.store.Replicas()[0], Hard: &raftpb.HardState{Term: new(uint64(1 << 40))}, Sync: true,
+	}, func() {})
 	select {
 	case <-l.done:
 	case <-time.After(failWithin + drainWithin):
