@@ -2,6 +2,7 @@ package bench
 
 import (
 	"fmt"
+	"io/fs"
 	"os"
 	"syscall"
 )
@@ -18,4 +19,12 @@ func dropCache(f *os.File) error {
 		return fmt.Errorf("fadvise %s: %w", f.Name(), errno)
 	}
 	return nil
+}
+
+// taken is what a file takes on the disk, with room that is reserved and not written yet.
+func taken(info fs.FileInfo) uint64 {
+	if s, ok := info.Sys().(*syscall.Stat_t); ok {
+		return uint64(s.Blocks) * 512
+	}
+	return uint64(info.Size())
 }

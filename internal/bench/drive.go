@@ -25,6 +25,7 @@ type drive struct {
 	Cold       bool    // all counts; otherwise a tenth of For goes by before
 	Rate       float64 // publishes a second of all; 0: as fast as they are answered
 	Prefix     string  // of the channels; empty: bench:p
+	Plain      bool    // without a producer
 	Spread     int     // channels of each publisher, in turn; 0: 1
 	Most       uint64  // publishes of each, all of them counted; 0: as many as there is time for
 }
@@ -152,6 +153,9 @@ func (r *driver) publisher(ctx context.Context, i int) {
 		p := relay.Publication{
 			Channel: relay.Channel(fmt.Sprintf("%s%d", r.Prefix, uint64(i)*spread+n%spread)),
 			Subject: "bench", Producer: producer, N: 1 + n/spread, Body: bodies[n/spread%distinct],
+		}
+		if r.Plain {
+			p.Producer, p.N = relay.Producer{}, 0
 		}
 		room <- struct{}{}
 		for began := time.Now(); ; time.Sleep(time.Millisecond) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"time"
 )
@@ -17,7 +18,7 @@ func keepRows() []row {
 			bounds:  []bound{{of: writtenPer, most: 5}}, alone: true,
 		}, {
 			name: "retention", about: "5,000 publishes a second, ten-minute retention (say --for 1h)",
-			subject: retentionRun, bounds: []bound{{of: diskPerLive, most: 1.5}, {of: stalled, most: 100}}, alone: true,
+			subject: retentionRun, bounds: []bound{{of: diskPerLive, most: 1.5}, {of: stalled, most: 100}, {of: writtenPer, most: 5}}, alone: true,
 		}, {
 			name: "history", via: viaNode, about: "history of channels of 10,000 messages of 1 KB, cold, one after the other, through a node's Upstream",
 			subject: historyRun(viaNode), bounds: []bound{{of: readRate, least: 200}}, whole: true,
@@ -31,6 +32,9 @@ func keepRows() []row {
 		}, {
 			name: "groups", about: "3,000 groups at rest on three nodes, each a process of its own: their sum, after a minute",
 			subject: groupsRun, bounds: []bound{{of: restCPU, most: 5}}, alone: true,
+		}, {
+			name: "channel-disk", about: "what stays on disk of 100,000 channels that had a message of 1 KB and no producer, after retention, in the state's tables and values",
+			subject: idleDiskRun, bounds: []bound{{of: idleDisk, most: 1}}, alone: true, whole: true,
 		}, {
 			name: "channel-memory", about: "what a channel costs a node in memory: 100,000 at rest, 10,000 with a subscription",
 			subject: channelsRun, bounds: []bound{{of: activeBytes, most: 1024}}, alone: true,
@@ -126,14 +130,19 @@ const (
 
 // fill publishes to channels, all of the same length.
 func fill(p *process, prefix string, channels, each int) error {
+	d := filling(prefix, channels, each)
+	_, err := p.call(request{Do: "drive", Drive: &d})
+	return err
+}
+
+func filling(prefix string, channels, each int) drive {
 	d := drive{Unanswered: 64, Size: publishSize, Prefix: prefix, Publishers: min(channels, publishers)}
 	for channels%d.Publishers != 0 {
 		d.Publishers--
 	}
 	d.Spread = channels / d.Publishers
 	d.Most = uint64(each * d.Spread)
-	_, err := p.call(request{Do: "drive", Drive: &d})
-	return err
+	return d
 }
 
 // scaledTo divides a size for a small machine or a test.
@@ -302,4 +311,55 @@ func channelsRun(ctx context.Context, b *bench) (s sample, err error) {
 		restingBytes: (sum(rest.Heap, rest.Stacks) - sum(before.Heap, before.Stacks)) / float64(resting),
 		activeBytes:  (sum(held.Heap, held.Stacks) - sum(rest.Heap, rest.Stacks)) / float64(active),
 	}, nil
+}
+
+// idleDiskRun fills channels, waits until retention has forgotten them, and looks at what is left
+// after the node was stopped and started again, as it would come to be by itself, only later.
+func idleDiskRun(ctx context.Context, b *bench) (s sample, err error) {
+	dir, remove, err := b.folder()
+	if err != nil {
+		return nil, err
+	}
+	defer remove(&err)
+	channels := b.scaledTo(100_000, 100)
+	age := time.Second
+	setup := nodeSetup{Dir: dir, Age: age, Forget: age}
+	// once runs the node, and returns what its state then takes.
+	once := func(use func(p *process) error) (uint64, error) {
+		p, err := b.node(ctx, setup)
+		if err != nil {
+			return 0, err
+		}
+		if err := errors.Join(use(p), p.end()); err != nil {
+			return 0, err
+		}
+		states, err := filepath.Glob(filepath.Join(dir, "*", "state"))
+		if err != nil || len(states) != 1 {
+			return 0, fmt.Errorf("%d folders of states in %s, error %w", len(states), dir, err)
+		}
+		return folderSize(states[0])
+	}
+	rest := func(*process) error { return pause(ctx, b.cfg.For/2) }
+	if _, err := once(func(*process) error { return nil }); err != nil {
+		return nil, err
+	}
+	empty, err := once(rest)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := once(func(p *process) error {
+		d := filling("bench:i", channels, 1)
+		d.Plain = true
+		if _, err := p.call(request{Do: "drive", Drive: &d}); err != nil {
+			return err
+		}
+		return pause(ctx, 4*age+b.cfg.For)
+	}); err != nil {
+		return nil, err
+	}
+	left, err := once(rest)
+	if err != nil {
+		return nil, err
+	}
+	return sample{messages: float64(channels), idleDisk: max(float64(left)-float64(empty), 0) / float64(channels)}, nil
 }

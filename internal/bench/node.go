@@ -26,6 +26,7 @@ type nodeSetup struct {
 	Dir    string        // its folder is within; what is there is gone on with
 	Shards int           // 0: the node's own number
 	Age    time.Duration // of messages; 0: no bound
+	Forget time.Duration // of channels without messages; 0: the node's own number
 	Cache  int64         // bytes; 0: the node's own number
 	// Members are all nodes, and Self is the place of this one among them. None: it is alone,
 	// and nobody can reach it.
@@ -121,7 +122,7 @@ func (s *nodeServer) open(ctx context.Context, setup nodeSetup) error {
 	}
 	c := core.NodeConfig{
 		Name: members[setup.Self].Name, Fleet: fleetName, Nodes: members,
-		Namespaces: map[relay.Namespace]core.Namespace{"bench": {Policy: channel.Policy{Age: setup.Age, Bytes: 1 << 40}}},
+		Namespaces: map[relay.Namespace]core.Namespace{"bench": {Policy: channel.Policy{Age: setup.Age, Bytes: 1 << 40, ForgetAfter: setup.Forget}}},
 		Shards:     setup.Shards, Bootstrap: true, Cache: setup.Cache, Slack: core.DefaultSlack,
 	}
 	c.Dir = filepath.Join(setup.Dir, string(c.Name))

@@ -116,7 +116,7 @@ func readHistory(ctx context.Context, up relay.Upstream, ch relay.Channel, n uin
 
 // diskUse is what a node has on disk, and what it wrote.
 type diskUse struct {
-	Size    uint64 // bytes of all files but what only keeps room
+	Size    uint64 // bytes that all files take, but what only keeps room
 	Written uint64 // by this process, since it began
 	Syncs   uint64 // of all files, since the node was opened
 }
@@ -125,8 +125,17 @@ func (s *nodeServer) disk() (*diskUse, error) {
 	if s.node == nil {
 		return nil, errors.New("no node runs here")
 	}
-	d := &diskUse{}
-	err := filepath.WalkDir(s.dir, func(path string, e fs.DirEntry, err error) error {
+	size, err := folderSize(s.dir)
+	if err != nil {
+		return nil, err
+	}
+	m := s.node.Disk()
+	return &diskUse{Size: size, Written: m.WAL + m.Flush + m.Compaction + m.Rewrite + m.Other, Syncs: m.AllSyncs}, nil
+}
+
+// folderSize returns what the files of a folder take, but what only keeps room.
+func folderSize(dir string) (size uint64, err error) {
+	err = filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
 		if errors.Is(err, fs.ErrNotExist) || err == nil && (e.IsDir() || e.Name() == "BALLAST") {
 			return nil
 		}
@@ -138,16 +147,11 @@ func (s *nodeServer) disk() (*diskUse, error) {
 			return nil // compacted meanwhile
 		}
 		if err == nil {
-			d.Size += uint64(info.Size())
+			size += taken(info)
 		}
 		return err
 	})
-	if err != nil {
-		return nil, err
-	}
-	m := s.node.Disk()
-	d.Written, d.Syncs = m.WAL+m.Flush+m.Compaction+m.Rewrite+m.Other, m.AllSyncs
-	return d, nil
+	return size, err
 }
 
 // cold lets the system forget what it keeps in memory of the files below dir.

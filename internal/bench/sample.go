@@ -42,6 +42,7 @@ var (
 	syncsPer       = metric{"syncs per message", ""}
 	writtenPer     = metric{"bytes written per byte published", ""}
 	diskPerLive    = metric{"disk per live byte, worst", ""}
+	idleDisk       = metric{"disk per channel past its retention", "B"}
 	readRate       = metric{"read", "MB/s"}
 	servingAfter   = metric{"serving after", "ms"}
 	restCPU        = metric{"CPU at rest", "% of a core"}
@@ -57,7 +58,7 @@ var metrics = []metric{
 	cpuPerMessage, perMessage, sendsPer, p50, p99, slowest, messageRate, messages, idleCPU,
 	rssPerSession, heapPerSession, stackPer, goroutinesPer, rss, heap, stacks, goroutines,
 	subBytes, subRSS, readerHeap, readerRSS, addedGo,
-	ackP50, ackP99, ackMax, stalled, syncsPer, writtenPer, diskPerLive, readRate, servingAfter,
+	ackP50, ackP99, ackMax, stalled, syncsPer, writtenPer, diskPerLive, idleDisk, readRate, servingAfter,
 	restCPU, restCPUOf[0], restCPUOf[1], restCPUOf[2], syncsRest, restingBytes, activeBytes,
 }
 
