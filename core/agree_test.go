@@ -56,6 +56,7 @@ func TestDigest(t *testing.T) {
 // Nodes that were given different files do not begin, so that nothing is owned twice. The one that
 // was wrong is started again with the right file, and the fleet begins.
 func TestNodesMustAgree(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	list := trio(t)
 	list[2].Namespaces = map[relay.Namespace]Namespace{
 		relaytest.Plain: {Class: shard.Global}, relaytest.Short: list[0].Namespaces[relaytest.Short], "fleeting": {},
@@ -91,6 +92,7 @@ func TestNodesMustAgree(t *testing.T) {
 // A namespace that is added later with another class on one node keeps the owner that it has, and
 // the node with the other settings says so.
 func TestALaterNamespaceHasOneOwner(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	list := trio(t)
 	for i := range list {
 		list[i].Shards = 1

@@ -12,6 +12,7 @@ import (
 // A subscription that reads a leader's memory by way of another node follows the leadership, though
 // the old leader's node is well.
 func TestEphemeralSubscriptionFollows(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	nodes, _ := startAll(t, trio(t))
 	const ch = relay.Channel("fleeting:follow")
 	id := nodes[0].local.plan.Load().owner(ch)

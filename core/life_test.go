@@ -175,6 +175,7 @@ func TestReloadKeepsClasses(t *testing.T) {
 // A leader's node goes: what was acknowledged is there, and publishing goes on. Then it comes
 // back, and then all restart.
 func TestNodeGoesAndComes(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	list := trio(t)
 	nodes, stops := startAll(t, list)
 	chs := []relay.Channel{"test:a", "test:b", "test:c", "test:d"}
@@ -208,6 +209,7 @@ func TestNodeGoesAndComes(t *testing.T) {
 
 // An ephemeral channel is gone with its leader, and a Gap says so.
 func TestEphemeral(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	list := trio(t)
 	nodes, stops := startAll(t, list)
 	ch := relay.Channel("fleeting:x")
@@ -250,6 +252,7 @@ func TestEphemeral(t *testing.T) {
 
 // A disk that was lost does not come back as what it was: its node waits to be taken in.
 func TestReplace(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	list := trio(t)
 	nodes, stops := startAll(t, list)
 	for i := 1; i <= 20; i++ {

@@ -10,6 +10,7 @@ import (
 // A node that was away while a group was recovered without it is told so when it connects: its
 // replica does not serve what may never have been, and it goes on with the others'.
 func TestOutlivedReplicaStopsServing(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	w := newWorld(t, places("here", "here", "here"), nil)
 	ch := relay.Channel("test:outlived")
 	var leader *box

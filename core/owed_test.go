@@ -41,6 +41,7 @@ func TestStopAnswersAll(t *testing.T) {
 
 // Nodes that begin with different files keep the same state all the same: the first leader's.
 func TestTheFirstLeaderSaysWhatCounts(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	list := trio(t)
 	for i := range list {
 		list[i].Namespaces = map[relay.Namespace]Namespace{

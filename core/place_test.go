@@ -64,6 +64,7 @@ func (w *simWorld) move(ch relay.Channel, to shard.Node, wish bool) {
 // What an operator transfers stays there: the node leads again after it was away, though another
 // one is the configuration's choice. What was handed over for a while goes back.
 func TestATransferLasts(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	w := placed(t)
 	ch := relay.Channel(relaytest.Plain + ":x")
 	id, home, other := w.home(ch)
@@ -93,6 +94,7 @@ func TestATransferLasts(t *testing.T) {
 // The balance leaves a leader alone whose memory has the messages; what it does to a shard of
 // another class at the same time shows that it looked.
 func TestTheBalanceLeavesEphemeralLeaders(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	w := placed(t)
 	ch, control := relay.Channel("fleeting:x"), relay.Channel(relaytest.Plain+":x")
 	_, home, other := w.home(ch)

@@ -51,6 +51,7 @@ func (w *simWorld) led(home bool) bool {
 // A channel of class global survives the loss of its whole home region by itself, and goes home
 // once that has been back for as long as is configured, and not before.
 func TestGlobalLosesItsHomeRegion(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	const away = 6 * time.Second
 	w := regions(t, shard.Global, away)
 	x := witnessed(w, relaytest.Plain, 8, 1)
@@ -79,6 +80,7 @@ func TestGlobalLosesItsHomeRegion(t *testing.T) {
 // A channel of class region waits for its home region: publishers are told that it is unavailable,
 // and subscribers that it is lost, until it is back.
 func TestRegionLosesItsHomeRegion(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	w := regions(t, shard.Region, time.Minute)
 	far := w.boxes[4]
 	x := witnessed(w, relaytest.Plain, 8, 1)

@@ -14,6 +14,7 @@ import (
 
 // A disk that fails to sync ends its node, with the reason; the others go on, and nothing is lost.
 func TestSyncErrorEndsANode(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	w := newWorld(t, places("here", "here", "here"), nil)
 	x := witnessed(w, relaytest.Plain, 8, 1)
 	x.goesOn()
@@ -64,7 +65,10 @@ func TestDiskErrorEndsAHangingNode(t *testing.T) {
 // A node whose disk hangs hands its leaderships away, and they do not come back before it has been
 // well for a while; then they do.
 func TestSlowDiskLeadsNothing(t *testing.T) {
-	const steady = time.Second
+	t.Parallel() // it waits more than it works
+	// One sync is told of at 2 s, the next one begins at 2.5 s and is told of at 4.5 s: for so long
+	// the node has to count as slow, and then the others have to find it well for as long again.
+	const steady = 2 * time.Second
 	w := newWorld(t, places("here", "here", "here"), func(c *NodeConfig) { c.SteadyFor = steady })
 	leads := func(b *box) (n int) {
 		b.alive().node.local.each(func(r *replica) {
@@ -81,7 +85,7 @@ func TestSlowDiskLeadsNothing(t *testing.T) {
 	b.disk.SlowSyncs(2500 * time.Millisecond)
 	w.until("its leaderships are handed away", drainWithin, func() bool { return leads(b) == 0 })
 	x.goesOn()
-	for until := time.Now().Add(4*steady + 4*time.Second); time.Now().Before(until); time.Sleep(20 * time.Millisecond) {
+	for until := time.Now().Add(2*steady + 6*time.Second); time.Now().Before(until); time.Sleep(20 * time.Millisecond) {
 		if leads(b) > 0 {
 			t.Fatal("a leadership came back to the slow disk")
 		}

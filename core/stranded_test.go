@@ -35,6 +35,7 @@ func TestStrandedIn(t *testing.T) {
 // A node that the others cannot be reached from asks its edges to go; where they can go nowhere
 // else, they read what stands here. When another node is back, they are welcome at once.
 func TestStrandedNode(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	a := newAuthority(t)
 	list := trioOf(t, a)
 	nodes, stops := startAll(t, list)
