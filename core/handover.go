@@ -14,7 +14,7 @@ const (
 	balanceLook = time.Second
 	transferFor = 3 * time.Second
 	moveFor     = time.Second            // for edges and nodes to open what they have here elsewhere
-	tellFor     = 150 * time.Millisecond // for a beat to say that this node is not to lead
+	tellFor     = 250 * time.Millisecond // for a beat to say that this node is not to lead
 )
 
 // drain takes the node out of service: the others learn that it is not to lead, its leaders are

@@ -5,8 +5,6 @@ import (
 	"testing"
 	"time"
 
-	"go.etcd.io/raft/v3/raftpb"
-
 	"github.com/meridian-relay/meridian/core/shard"
 	"github.com/meridian-relay/meridian/core/store"
 	"github.com/meridian-relay/meridian/relay/relaytest"
@@ -38,6 +36,7 @@ func TestSyncErrorEndsANode(t *testing.T) {
 
 // A node whose disk failed ends, with the reason, also while something of it hangs in the disk.
 func TestDiskErrorEndsAHangingNode(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	w := newWorld(t, places("here", "here", "here"), nil)
 	x := witnessed(w, relaytest.Plain, 8, 1)
 	x.goesOn()
@@ -49,9 +48,8 @@ func TestDiskErrorEndsAHangingNode(t *testing.T) {
 	<-hangs
 	b.disk.FailSyncs(broken)
 	// A write finds out.
-	l.node.store.Submit(&shard.Write{
-		Replica: l.node.store.Replicas()[0], Hard: &raftpb.HardState{Term: new(uint64(1 << 40))}, Sync: true,
-	}, func() {})
+	another := shard.Replica{Shard: 1 << 40, Number: 1}
+	l.node.store.Submit(&shard.Write{Replica: another, Create: true, Sync: true}, func() {})
 	select {
 	case <-l.done:
 	case <-time.After(failWithin + drainWithin):

@@ -60,7 +60,7 @@ type Config struct {
 
 	UrgentItems  int           // urgent messages that wait for one node, of 4 MiB at most; 0: 65,536
 	BulkBytes    int           // of other messages that wait for one node; 0: 64 MiB
-	Beat         time.Duration // between signs of life; 0: 100 ms
+	Beat         time.Duration // between signs of life; 0: 200 ms
 	LostAfter    time.Duration // silence after which a node is lost; 0: 1 s
 	SilentAfter  time.Duration // silence after which a connection is closed; 0: 2 s
 	MinBackoff   time.Duration // between failed dials, with jitter; 0: 50 ms
@@ -89,7 +89,7 @@ func (c Config) complete() (Config, error) {
 	}
 	c.UrgentItems = cmp.Or(c.UrgentItems, 1<<16)
 	c.BulkBytes = cmp.Or(c.BulkBytes, 64<<20)
-	c.Beat = cmp.Or(c.Beat, 100*time.Millisecond)
+	c.Beat = cmp.Or(c.Beat, 200*time.Millisecond)
 	c.LostAfter = cmp.Or(c.LostAfter, time.Second)
 	c.SilentAfter = cmp.Or(c.SilentAfter, 2*time.Second)
 	c.MinBackoff = cmp.Or(c.MinBackoff, 50*time.Millisecond)

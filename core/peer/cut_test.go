@@ -49,8 +49,8 @@ func TestCut(t *testing.T) {
 		for range 3 {
 			begin := time.Now()
 			s.network.Cut("a", "b", true)
-			a.within(event{"b", false}, begin, 900*time.Millisecond, 1200*time.Millisecond)
-			b.within(event{"a", false}, begin, 900*time.Millisecond, 1200*time.Millisecond)
+			a.within(event{"b", false}, begin, 750*time.Millisecond, 1200*time.Millisecond)
+			b.within(event{"a", false}, begin, 750*time.Millisecond, 1200*time.Millisecond)
 			until(t, "the connection is closed", func() bool { return !a.connected("b") && !b.connected("a") })
 			if took := time.Since(begin); took > 2200*time.Millisecond {
 				t.Errorf("the connection was closed after %v", took)
@@ -78,7 +78,7 @@ func TestOneWayCut(t *testing.T) {
 		a, b := couple(s, nil)
 		begin := time.Now()
 		s.network.CutWay("a", "b", true)
-		b.within(event{"a", false}, begin, 900*time.Millisecond, 1200*time.Millisecond)
+		b.within(event{"a", false}, begin, 750*time.Millisecond, 1200*time.Millisecond)
 		// a hears b until b, which hears no echo, closes the connection that it dialled.
 		a.within(event{"b", false}, begin, 2*time.Second, 3500*time.Millisecond)
 		time.Sleep(30 * time.Second)
