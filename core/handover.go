@@ -46,14 +46,15 @@ func (n *Node) drain() {
 	}
 }
 
-// handOver hands every leadership to a voter that is alive, as far as there is one.
+// handOver hands every leadership to a voter that is alive, as far as there is one; also one that
+// was won and cannot serve yet, since it waits for this node's disk.
 func (n *Node) handOver(ctx context.Context) {
 	if n.network == nil {
 		return
 	}
 	var led []shard.ID
 	n.local.each(func(r *replica) {
-		if r.leads() {
+		if r.won() {
 			led = append(led, r.id.Shard)
 		}
 	})
@@ -61,7 +62,7 @@ func (n *Node) handOver(ctx context.Context) {
 	done := make(chan error, len(led))
 	for _, id := range led {
 		s, ok := n.status(id)
-		if !ok || s.Role != shard.Leading || s.Descriptor == nil {
+		if !ok || s.Role == shard.Following || s.Descriptor == nil {
 			continue
 		}
 		to, best := shard.Number(0), uint64(0)
@@ -118,6 +119,7 @@ func (n *Node) slow(d time.Duration) {
 func (n *Node) balance(ctx context.Context) error {
 	look := time.NewTicker(balanceLook)
 	defer look.Stop()
+	failed := make(map[shard.ID]time.Time)
 	for {
 		select {
 		case <-ctx.Done():
@@ -128,16 +130,21 @@ func (n *Node) balance(ctx context.Context) error {
 			cancel()
 		case <-look.C:
 			if n.network != nil && !n.draining.Load() {
-				n.sendHome(ctx)
+				n.sendHome(ctx, failed)
 			}
 		}
 	}
 }
 
-// sendHome hands over what another node is to lead.
-func (n *Node) sendHome(ctx context.Context) {
+// sendHome hands over what another node is to lead, one after the other. One that failed holds
+// publishes up while it is tried, and waits as long as a node that was away; a disk that hangs
+// meanwhile, or the end of this node, comes first.
+func (n *Node) sendHome(ctx context.Context, failed map[shard.ID]time.Time) {
 	plan := n.local.plan.Load()
 	for i := range plan.shards {
+		if len(n.hand) > 0 || n.draining.Load() {
+			return
+		}
 		s := &plan.shards[i]
 		r := n.local.replica(s.id)
 		// What a leader of class ephemeral has in its memory would be lost.
@@ -146,6 +153,9 @@ func (n *Node) sendHome(ctx context.Context) {
 		}
 		// Most are where they are to be, which is seen without asking the Host.
 		if v := r.view.Load(); v == nil || n.placeElsewhere(v.Role, v.Descriptor, s.voters[0]) == nil {
+			continue
+		}
+		if time.Since(failed[s.id]) < n.cfg.SteadyFor {
 			continue
 		}
 		status, ok := n.status(s.id)
@@ -162,7 +172,9 @@ func (n *Node) sendHome(ctx context.Context) {
 		})
 		if ready {
 			within, cancel := context.WithTimeout(ctx, transferFor)
+			delete(failed, s.id)
 			if err := n.transfer(within, s.id, m); err != nil {
+				failed[s.id] = time.Now()
 				n.log.Info("leader not sent home", "shard", s.id.String(), "home", m.Node, "err", err)
 			}
 			cancel()

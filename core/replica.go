@@ -124,6 +124,12 @@ func (r *replica) leads() bool {
 	return v != nil && v.Role == shard.Leading
 }
 
+// won reports whether this replica was elected; it may not serve yet.
+func (r *replica) won() bool {
+	v := r.view.Load()
+	return v != nil && v.Role != shard.Following
+}
+
 // class returns the shard's; 0: not known yet.
 func (r *replica) class() shard.Class {
 	if v := r.view.Load(); v != nil && v.Descriptor != nil {
