@@ -139,6 +139,13 @@ func (s *Store) guard(f func()) {
 // write makes batches until ctx ends.
 func (s *Store) write(ctx context.Context) {
 	var jobs []job
+	slow := newSlowness(s)
+	defer slow.end()
+	commit := func() error { // Pebble holds it up while the disk is behind
+		slow.begin()
+		defer slow.end()
+		return s.commit(jobs)
+	}
 	for {
 		select {
 		case <-s.loop.wake:
@@ -149,13 +156,13 @@ func (s *Store) write(ctx context.Context) {
 			if jobs = s.loop.take(jobs[:0]); len(jobs) == 0 {
 				return
 			}
-			if err := s.commit(jobs); err != nil {
+			if err := commit(); err != nil {
 				return
 			}
 			continue
 		}
 		jobs = s.loop.take(jobs[:0])
-		if err := s.commit(jobs); err != nil {
+		if err := commit(); err != nil {
 			return
 		}
 		clear(jobs)
@@ -238,12 +245,12 @@ func (s *Store) sync() {
 	}
 }
 
-// A slowness calls Slow while a sync takes too long.
+// A slowness calls Slow while a sync, or a write, takes too long.
 type slowness struct {
 	s     *Store
 	mu    sync.Mutex
 	timer *time.Timer
-	began time.Time // zero: nothing is synced
+	began time.Time // zero: nothing is synced or written
 }
 
 func newSlowness(s *Store) *slowness {

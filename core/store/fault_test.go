@@ -196,6 +196,42 @@ func TestSlowSync(t *testing.T) {
 	<-done
 }
 
+// A write that waits for the disk to catch up is told while it waits: nothing of it is being synced.
+func TestSlowWrite(t *testing.T) {
+	hang := make(chan struct{})
+	f := &faulty{fail: func(op errorfs.Op) error {
+		if strings.Contains(op.Path, "/"+logName+"/") && strings.HasSuffix(op.Path, ".sst") {
+			<-hang
+		}
+		return nil
+	}}
+	cfg := testConfig(errorfs.Wrap(vfs.NewMem(), f))
+	slow := make(chan time.Duration, 1<<10)
+	cfg.LogMemory, cfg.SlowAfter = 256<<10, 20*time.Millisecond
+	cfg.Slow = func(d time.Duration) { slow <- d }
+	s, _ := run(t, cfg)
+	defer close(hang)
+	mustWrite(t, s, &shard.Write{Replica: one, Create: true, Genesis: genesis(1), Sync: true})
+	f.on.Store(true)
+	late := time.After(10 * time.Second)
+	for n := uint64(2); ; n++ {
+		list := entries(n, n, 1)
+		list[0].Data = make([]byte, 64<<10)
+		done := make(chan struct{})
+		s.Submit(&shard.Write{Replica: one, Entries: list, Sync: true}, func() { close(done) })
+		select {
+		case <-done:
+		case d := <-slow:
+			if d < cfg.SlowAfter {
+				t.Errorf("told after %v", d)
+			}
+			return
+		case <-late:
+			t.Fatalf("nothing was told of write %d, which waits", n)
+		}
+	}
+}
+
 // Each refusal has a name, and says what was found, what was wanted and what to do.
 func TestOpenRefuses(t *testing.T) {
 	made := func(t *testing.T) *vfs.MemFS {
