@@ -24,7 +24,8 @@ type Config struct {
 	FS vfs.FS
 	// Logger gets what an operator may want to know. nil: nothing.
 	Logger *slog.Logger
-	// Cache bounds blocks kept in memory, of log and states. 0: 256 MiB.
+	// Cache bounds blocks kept in memory, of log and states, beside LogMemory and StateMemory
+	// twice: what of these is not in use yet has blocks too. 0: 256 MiB.
 	Cache int64
 	// LogMemory and StateMemory bound what is not written to tables yet. 0: 128 MiB and 64 MiB.
 	// Up to three times as much is held while the disk falls behind.
@@ -171,7 +172,9 @@ func (s *Store) open() (err error) {
 		return s.fault("make folder", err)
 	}
 	s.findBallast()
-	s.cache = pebble.NewCache(s.cfg.Cache)
+	// Pebble takes memtables out of the cache's room, of each database the one that is written
+	// and the one that was flushed or is used again next.
+	s.cache = pebble.NewCache(s.cfg.Cache + 2*int64(s.cfg.LogMemory+s.cfg.StateMemory))
 	if err := s.checkWALs(); err != nil {
 		return s.fault("check log", err)
 	}
