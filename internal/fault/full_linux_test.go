@@ -69,7 +69,7 @@ func TestFullDisk(t *testing.T) {
 	for _, c := range []struct {
 		name        string
 		left, bytes int
-	}{{"nearly", 30 << 20, 0}, {"wholly", 0, 10_000}} {
+	}{{"nearly", 30 << 20, 0}, {"wholly", 0, 40_000}} {
 		f.within(c.name, func(t *testing.T) {
 			f.heal()
 			l := newLoad(t, f, "full-"+c.name, loadConfig{bytes: c.bytes})
