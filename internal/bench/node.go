@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -124,6 +125,7 @@ func (s *nodeServer) open(ctx context.Context, setup nodeSetup) error {
 		Name: members[setup.Self].Name, Fleet: fleetName, Nodes: members,
 		Namespaces: map[relay.Namespace]core.Namespace{"bench": {Policy: channel.Policy{Age: setup.Age, Bytes: 1 << 40, ForgetAfter: setup.Forget}}},
 		Shards:     setup.Shards, Bootstrap: true, Cache: setup.Cache, Slack: core.DefaultSlack,
+		SteadyFor: time.Second, // who begins together is soon led as it is to be
 	}
 	c.Dir = filepath.Join(setup.Dir, string(c.Name))
 	if len(setup.Cert) > 0 {
@@ -142,7 +144,36 @@ func (s *nodeServer) open(ctx context.Context, setup nodeSetup) error {
 	}
 	s.node, s.dir = n, c.Dir
 	s.parts.run("node "+string(c.Name), n.Run)
-	return s.serving(ctx)
+	if err := s.serving(ctx); err != nil || len(members) == 1 {
+		return err
+	}
+	return s.settled(ctx)
+}
+
+// settledFor is for how long no leader changes before the leaders count as settled: longer than
+// SteadyFor, and the second between two looks at who is to lead.
+const settledFor = 4 * time.Second
+
+// settled waits until the first shards are led where they are to be.
+func (s *nodeServer) settled(ctx context.Context) error {
+	var leaders string
+	for since := time.Now(); time.Since(since) < settledFor; {
+		list, err := s.node.Shards(0, probes)
+		if err != nil {
+			return err
+		}
+		var now strings.Builder
+		for i := range list {
+			fmt.Fprintln(&now, list[i].Leader, list[i].Term)
+		}
+		if now.String() != leaders {
+			leaders, since = now.String(), time.Now()
+		}
+		if err := pause(ctx, 100*time.Millisecond); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // probes is how many channels are asked whether they take publishes: enough to be in every shard
