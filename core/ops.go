@@ -22,7 +22,7 @@ func (n *Node) notReady() error {
 	case n.draining.Load():
 		return fmt.Errorf("node %q is draining", n.cfg.Name)
 	case n.slowLately():
-		return fmt.Errorf("node %q: its disk is slow", n.cfg.Name)
+		return fmt.Errorf("node %q: a sync of its disk took seconds lately, so it leads nothing for now; see what else uses the disk, or replace it", n.cfg.Name)
 	case !n.notes.begun():
 		return fmt.Errorf("node %q waits for the others, to begin the fleet; start those of the list that do not run", n.cfg.Name)
 	}

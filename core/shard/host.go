@@ -22,9 +22,6 @@ type HostConfig struct {
 	Freeze func(r Replica) (name uint64, at Place, d Descriptor, err error)
 	// Now is the clock that messages are stamped with. nil: time.Now.
 	Now func() time.Time
-	// Tick is how often Host.Tick is called. 0: 50 ms. A leader sends a heartbeat every second
-	// tick; who hears nothing for 20 to 40 ticks holds an election.
-	Tick time.Duration
 	// Uncommitted bounds the entries of one replica that no quorum has; past it publishes wait,
 	// up to Budget. 0: 16 MiB.
 	Uncommitted uint64
@@ -48,9 +45,6 @@ func (c HostConfig) filled() (HostConfig, error) {
 	}
 	if c.Now == nil {
 		c.Now = time.Now
-	}
-	if c.Tick == 0 {
-		c.Tick = 50 * time.Millisecond
 	}
 	for _, f := range []struct {
 		field *uint64

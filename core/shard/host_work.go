@@ -48,7 +48,8 @@ func (h *Host) drain() {
 	h.dirty = h.dirty[:0]
 }
 
-// Tick lets time pass for those that do not rest.
+// Tick lets time pass for those that do not rest. It is called every 50 ms: a leader sends a heartbeat
+// every second tick; who hears nothing for 20 to 40 ticks holds an election.
 func (h *Host) Tick() {
 	defer h.guard()
 	if h.err != nil {

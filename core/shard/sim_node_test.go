@@ -96,7 +96,7 @@ func (n *simNode) boots(first bool) {
 		n.heard[i], n.alive[i] = 0, false
 	}
 	h, err := shard.NewHost(shard.HostConfig{
-		Node: n.name, Store: n.id, Log: n.disk, States: n.disk, Freeze: n.freeze, Tick: tick,
+		Node: n.name, Store: n.id, Log: n.disk, States: n.disk, Freeze: n.freeze,
 		Now:      func() time.Time { return start.Add(n.s.now + n.skew) },
 		LagShard: n.s.plan.lag, LagNode: 4 * n.s.plan.lag,
 	})

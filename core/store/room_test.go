@@ -3,7 +3,6 @@ package store
 import (
 	"bytes"
 	"errors"
-	"io"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -58,7 +57,7 @@ func TestRoom(t *testing.T) {
 		if got := size(); got < int64(len(want))+leastRoom {
 			t.Fatalf("%d bytes after a while, of them %d written; want more room", got, len(want))
 		}
-		have := read(t, disk, "1.log")
+		have := content(t, disk, "1.log")
 		if !bytes.Equal(have[:len(want)], want) || len(bytes.Trim(have[len(want):], "\x00")) > 0 {
 			t.Fatal("the file is not what was written, and zeros")
 		}
@@ -70,7 +69,7 @@ func TestRoom(t *testing.T) {
 		if _, err := f.Write([]byte("again")); err != nil {
 			t.Fatal(err)
 		}
-		if again := read(t, disk, "2.log"); len(again) != len(have) || !bytes.Equal(again[5:], have[5:]) {
+		if again := content(t, disk, "2.log"); len(again) != len(have) || !bytes.Equal(again[5:], have[5:]) {
 			t.Fatal("what stood in a file that is used again was changed")
 		}
 	})
@@ -94,21 +93,7 @@ func TestNoRoom(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if got := string(read(t, disk, "1.log")); got != "recordrecordrecord" {
+	if got := string(content(t, disk, "1.log")); got != "recordrecordrecord" {
 		t.Fatalf("the file has %q", got)
 	}
-}
-
-func read(t *testing.T, disk vfs.FS, name string) []byte {
-	t.Helper()
-	f, err := disk.Open(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	b, err := io.ReadAll(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
 }
